@@ -1,0 +1,1 @@
+"""Containerised steps; each folder is one component."""

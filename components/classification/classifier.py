@@ -1,0 +1,48 @@
+"""Training of a classifier on labelled images, and its probabilities."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import AdamW
+
+
+class Classifier:
+    """A network trained on cross-entropy; implements `components.core.training.Algorithm`.
+
+    Fu et al. 2021 (paper 1) name the networks, not how they are trained. We read: Adam, with decoupled decay.
+
+    Args:
+        network: images (N, C, H, W) → logits (N, classes).
+        learning_rate, weight_decay: AdamW's.
+    """
+
+    def __init__(self, network: nn.Module, *, learning_rate: float, weight_decay: float) -> None:
+        self.network = network.to(memory_format=torch.channels_last)
+        self.optimiser = AdamW(network.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One update on images (N, C, H, W) in [-1, 1] and labels (N,), the indices of their classes."""
+        logits = self.network(images)
+        loss = F.cross_entropy(logits, labels)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
+        return {"loss": loss.detach(), "accuracy": accuracy}
+
+    def predict(self, images: Tensor, batch_size: int = 100) -> Tensor:
+        """Probabilities (N, classes) of images (N, C, H, W), each independent of the others in the batch."""
+        self.network.eval()
+        with torch.no_grad():
+            logits = torch.cat([self.network(batch) for batch in images.split(batch_size)])
+        self.network.train()
+        return logits.softmax(dim=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])

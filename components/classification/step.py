@@ -1,0 +1,98 @@
+"""Steps: train and test one classifier on one training set; sweep the ratio of synthetic images."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from components.core.params import ComputeSection, TrainingSection
+from components.core.step import Run, step
+
+if TYPE_CHECKING:
+    pass
+
+Network = Literal["resnet50", "xception"]
+TrainingSet = Literal["none", "classic", "egan", "simgan"]
+
+
+class ClassifyParams(TrainingSection):
+    """Settings of both classifiers; the paper trains them from scratch and publishes none.
+
+    We read: every training set gets the same number of updates, so that only its images make the difference.
+    """
+
+    width: float = Field(gt=0, le=1, description="factor on every channel count; 1 is the published network")
+    updates: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    translation: float = Field(ge=0, le=0.5, description="largest shift in classic augmentation, in image sides")
+    ratios: dict[TrainingSet, int] = Field(description="generated images per real one, by training set")
+
+
+class SweepParams(ComputeSection):
+    """Settings of the sweep of Figure 7."""
+
+    classify: ClassifyParams
+    ratios: list[int] = Field(min_length=1, description="synthetic images per real one")
+
+
+@step
+def classify(
+    params: ClassifyParams,
+    run: Run,
+    *,
+    data: Path,
+    generated: Path | None,
+    fold: int,
+    network: Network,
+    training_set: TrainingSet,
+) -> None:
+    """Train one network on one training set of one fold and test it on the fold's test part."""
+    from components.classification.trial import Trial
+    from components.core.modeldir import save_model
+
+    trial = Trial(data, generated, fold, network, params, run)
+    outcome = trial.conduct(params.ratios[training_set], classic=training_set == "classic", name="training")
+    outcome.history.save(run.out / "history.csv")
+    save_model(run.out, outcome.network, trial.config, origin=trial.origin, kind=network)
+    _write_json(
+        run.out / "result.json",
+        {
+            "network": network,
+            "training_set": training_set,
+            "fold": fold,
+            "images": outcome.images,
+            "labels": trial.test_labels,
+            "probabilities": outcome.probabilities.tolist(),
+        },
+    )
+    run.journal.metrics(outcome.scores, step=params.updates)
+
+
+@step
+def sweep(params: SweepParams, run: Run, *, data: Path, generated: Path, fold: int, network: Network) -> None:
+    """Train one network with every ratio of synthetic images, with and without classic augmentation (Figure 7)."""
+    from components.classification.trial import Trial
+
+    trial = Trial(data, generated, fold, network, params.classify, run)
+    points = []
+    for classic in (False, True):
+        for ratio in params.ratios:
+            name = f"ratio-{ratio}-{'classic' if classic else 'plain'}"
+            outcome = trial.conduct(ratio, classic=classic, name=name)
+            point = {
+                "network": network,
+                "fold": fold,
+                "ratio": ratio,
+                "augmented": classic,
+                "images": outcome.images,
+            }
+            points.append(point | outcome.scores)
+            curves = {f"{score}{'_classic' if classic else ''}": value for score, value in outcome.scores.items()}
+            run.journal.metrics(curves, step=ratio)
+    _write_json(run.out / "points.json", points)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")

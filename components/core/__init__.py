@@ -1,0 +1,1 @@
+"""The ground floor: what every step stands on. Knows no paper."""

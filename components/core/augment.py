@@ -1,0 +1,38 @@
+"""Classic augmentation: flips and small shifts of image batches (N, C, H, W)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def flip_and_shift(images: Tensor, largest_shift: float) -> Tensor:
+    """Each image flipped horizontally and vertically with probability ½ each, and shifted at random.
+
+    Args:
+        images: (N, C, H, W).
+        largest_shift: along either axis, as a fraction of the image's side.
+    """
+    count = len(images)
+    signs = torch.randint(0, 2, (count, 2), device=images.device) * 2.0 - 1.0
+    return _resample(images, signs, _random_shifts(count, largest_shift, images.device))
+
+
+def classic_copies(images: Tensor, largest_shift: float) -> Tensor:
+    """The images, then all flipped horizontally, all flipped vertically, all shifted at random: (4N, C, H, W)."""
+    count = len(images)
+    unflipped = torch.ones(count, 2, device=images.device)
+    shifted = _resample(images, unflipped, _random_shifts(count, largest_shift, images.device))
+    return torch.cat([images, images.flip(-1), images.flip(-2), shifted])
+
+
+def _random_shifts(count: int, largest: float, device: torch.device) -> Tensor:
+    """(N, 2) shifts in [-largest, largest], in sides of the image."""
+    return (torch.rand(count, 2, device=device) * 2 - 1) * largest
+
+
+def _resample(images: Tensor, signs: Tensor, shifts: Tensor) -> Tensor:
+    """Mirror by `signs` (N, 2; −1 mirrors) and shift by `shifts` (N, 2), x before y; the border is continued."""
+    # grid_sample's coordinates run from −1 to 1: a side is two units long.
+    transform = torch.cat([torch.diag_embed(signs), 2 * shifts.unsqueeze(-1)], dim=-1)
+    grid = F.affine_grid(transform, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

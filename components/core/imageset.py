@@ -1,0 +1,123 @@
+"""Images on disk with their labels, groups and folds: what flows between steps."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+NO_FOLD = -1
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """N images of one shape; every per-image array has N entries.
+
+    Attributes:
+        images: (N, C, H, W), float32 in [-1, 1] or uint8 in [0, 255]; memory-mapped after `load`.
+        labels: (N,) int64 indices into `classes`.
+        classes: names of the classes, in the order of their indices.
+        groups: (N,) names; images of one group (a patient) must never be separated by a split.
+        folds: (N,) int64, the fold in whose test part an image stands, `NO_FOLD` for none.
+        origin: digest of the training part that all images descend from; "" for acquired images.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    groups: np.ndarray
+    folds: np.ndarray
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        counts = {len(self.images), len(self.labels), len(self.groups), len(self.folds)}
+        if self.images.ndim != 4 or len(counts) != 1:
+            raise ValueError(f"images of shape {self.images.shape} do not fit per-image arrays of {counts}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def generated(cls, images: np.ndarray, label: int, classes: tuple[str, ...], origin: str) -> "ImageSet":
+        """A set of generated images (N, C, H, W) of one class: no group, no fold."""
+        count = len(images)
+        return cls(
+            images=images,
+            labels=np.full(count, label, dtype=np.int64),
+            classes=classes,
+            groups=np.full(count, ""),
+            folds=np.full(count, NO_FOLD, dtype=np.int64),
+            origin=origin,
+        )
+
+    @classmethod
+    def concatenate(cls, sets: "list[ImageSet]") -> "ImageSet":
+        """All images of `sets`, in order; classes and origin must agree."""
+        first = sets[0]
+        if any((each.classes, each.origin) != (first.classes, first.origin) for each in sets):
+            raise ValueError("image sets of different classes or origin cannot be joined")
+        return replace(
+            first,
+            images=np.concatenate([each.images for each in sets]),
+            labels=np.concatenate([each.labels for each in sets]),
+            groups=np.concatenate([each.groups for each in sets]),
+            folds=np.concatenate([each.folds for each in sets]),
+        )
+
+    def where(self, chosen: np.ndarray) -> "ImageSet":
+        """The images that a boolean mask (N,) or an index array chooses."""
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            groups=self.groups[chosen],
+            folds=self.folds[chosen],
+        )
+
+    def training(self, fold: int) -> "ImageSet":
+        """Everything outside the test part of `fold`."""
+        return self.where(self.folds != fold)
+
+    def test(self, fold: int) -> "ImageSet":
+        """The test part of `fold`."""
+        return self.where(self.folds == fold)
+
+    def of_class(self, name: str) -> "ImageSet":
+        """The images of one class."""
+        return self.where(self.labels == self.classes.index(name))
+
+    def digest(self) -> str:
+        """SHA-256 over images, labels, groups and classes (not folds: a part has the same digest anywhere)."""
+        content = hashlib.sha256()
+        content.update(json.dumps([self.images.shape, self.images.dtype.str, self.classes]).encode())
+        content.update(np.ascontiguousarray(self.images).tobytes())
+        content.update(np.ascontiguousarray(self.labels).tobytes())
+        content.update(json.dumps(self.groups.tolist()).encode())
+        return content.hexdigest()
+
+    def save(self, directory: Path) -> None:
+        """Write `images.npy` and `meta.json` into `directory`, which is made where it is missing."""
+        directory.mkdir(parents=True, exist_ok=True)
+        np.save(directory / "images.npy", np.ascontiguousarray(self.images))
+        meta = {
+            "classes": list(self.classes),
+            "origin": self.origin,
+            "labels": self.labels.tolist(),
+            "groups": self.groups.tolist(),
+            "folds": self.folds.tolist(),
+        }
+        (directory / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, directory: Path) -> "ImageSet":
+        """Read what `save` wrote; the images stay on disk until they are touched."""
+        meta = json.loads((directory / "meta.json").read_text())
+        return cls(
+            images=np.load(directory / "images.npy", mmap_mode="r"),
+            labels=np.array(meta["labels"], dtype=np.int64),
+            classes=tuple(meta["classes"]),
+            groups=np.array(meta["groups"], dtype=np.str_),
+            folds=np.array(meta["folds"], dtype=np.int64),
+            origin=meta["origin"],
+        )

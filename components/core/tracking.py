@@ -1,0 +1,419 @@
+"""MLflow: the only file that imports it, and only when it is called.
+
+`Store` is what the courier delivers to, `open_pipeline_run` what a runner hangs its steps' runs under,
+`register_model` the way into the model registry.
+"""
+
+import contextlib
+import copy
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from components.core.errors import UserError
+from components.core.journal import Journal, Status, environment_tags, journals_dir, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from torch import Tensor, nn
+
+Point = tuple[str, float, int, int]
+"""A metric's name, value, time in milliseconds since 1970, and step."""
+
+POINTS_PER_CALL = 1000
+"""MLflow's limit of metrics a call."""
+
+_PAIRS_PER_CALL = 100  # its limit of parameters, and of tags
+_PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 8000
+_LOCK_SECONDS = 60.0
+_FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # all else may be a proxy's or an outage's
+
+# MLflow's own are 7 retries of up to 120 s: a courier, which comes again anyway, must not hang in one call.
+_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+
+
+class Rejected(Exception):
+    """MLflow understood, and will never take this."""
+
+
+class Store:
+    """A tracking store; on SQLite one process at a time, the making of the tables included.
+
+    Every method raises `Rejected` for what MLflow refuses for good and MLflow's own error for all else, such as
+    a server that is away.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        path = Path(uri.removeprefix("sqlite:///"))
+        self._lock = FileLock(f"{path}.lock", timeout=_LOCK_SECONDS) if uri.startswith("sqlite:///") else None
+
+    @contextlib.contextmanager
+    def client(self) -> Iterator["MlflowClient"]:
+        """MLflow's client, while no other process writes to the same SQLite file."""
+        for name, value in _DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        if self._lock:
+            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        with self._lock or contextlib.nullcontext():
+            try:
+                yield MlflowClient(self.uri)
+            except MlflowException as error:
+                if error.error_code in _FINAL:
+                    raise Rejected(error.message) from error
+                raise
+
+    def open_run(self, start: Mapping[str, Any]) -> str:
+        """The id of the run that a journal's first event is about, created unless it exists.
+
+        A `run_id` in it beats everything; else the run is looked for by the journal's name.
+        """
+        with self.client() as client:
+            if run_id := start.get("run_id"):
+                client.update_run(run_id, status="RUNNING")
+                return run_id
+            experiment = start.get("experiment_id") or _experiment_id(client, start["experiment"])
+            tags = {"ganflow.journal": start["journal"]}
+            if start.get("parent"):
+                tags["mlflow.parentRunId"] = start["parent"]
+            known = client.search_runs([experiment], f"tags.`ganflow.journal` = '{start['journal']}'", max_results=1)
+            run = known[0] if known else client.create_run(experiment, start["time"], tags, start["name"])
+            return run.info.run_id
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Log parameters; what is longer than MLflow takes is cut."""
+        from mlflow.entities import Param
+
+        with self.client() as client:
+            for some in _chunks(
+                [Param(key, each[:_PARAM_CHARACTERS]) for key, each in params.items()], _PAIRS_PER_CALL
+            ):
+                client.log_batch(run_id, params=some)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags; what is longer than MLflow takes is cut."""
+        from mlflow.entities import RunTag
+
+        with self.client() as client:
+            for some in _chunks([RunTag(key, each[:_TAG_CHARACTERS]) for key, each in tags.items()], _PAIRS_PER_CALL):
+                client.log_batch(run_id, tags=some)
+
+    def log_metrics(self, run_id: str, points: Sequence[Point]) -> None:
+        """Log metric points; one logged before is not doubled."""
+        from mlflow.entities import Metric
+
+        for some in _chunks(points, POINTS_PER_CALL):
+            with self.client() as client:
+                client.log_batch(run_id, metrics=[Metric(*point) for point in some])
+
+    def log_dataset(self, run_id: str, event: Mapping[str, Any]) -> None:
+        """Log a data set as an input of the run: its name, digest, source and counts."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = event["source"]
+        dataset = Dataset(
+            name=event["name"],
+            digest=event["digest"],
+            source_type=urlsplit(source).scheme or "local",
+            source=json.dumps({"uri": source}),
+            profile=json.dumps(event["counts"]),
+        )
+        with self.client() as client:
+            client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def log_artifact(self, run_id: str, root: Path, path: str) -> None:
+        """Upload the file or folder `root/path` as the run's artifact `path`."""
+        folder = Path(path).parent.as_posix()
+        with self.client() as client:
+            client.log_artifact(run_id, str(root / path), None if folder == "." else folder)
+
+    def end_run(self, run_id: str, status: Status, time: int) -> None:
+        """End a run at `time`, in milliseconds since 1970."""
+        with self.client() as client:
+            client.set_terminated(run_id, status, time)
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """The parent of one pipeline run's steps; the runner keeps a journal of it like a step.
+
+    Attributes:
+        run_id: of MLflow.
+        experiment_id: of MLflow.
+        tracking_uri: the store they lie in.
+        url: its page, None where there is no server.
+        journal: what is logged of it.
+    """
+
+    run_id: str
+    experiment_id: str
+    tracking_uri: str
+    url: str | None
+    journal: Journal
+
+    def environment(self) -> dict[str, str]:
+        """What a step's process finds in its environment to log below this run and leave delivery to us."""
+        return {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLFLOW_EXPERIMENT_ID": self.experiment_id,
+            "GANFLOW_PARENT_RUN": self.run_id,
+            "GANFLOW_JOURNALS": str(self.journal.folder.parent),
+        }
+
+    def finish(
+        self,
+        status: Status,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Sequence[Path],
+    ) -> None:
+        """End the run with its results; the courier delivers them."""
+        self.journal.metrics(metrics, step=0)
+        self.journal.tags(tags)
+        for path in artifacts:
+            self.journal.artifact(path)
+        self.journal.close(status)
+
+
+def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> PipelineRun:
+    """Create a pipeline run's parent run, so that a wrong address or password shows before any work starts.
+
+    Raises:
+        UserError: the tracking server does not answer within about 10 s, or refuses.
+    """
+    uri = tracking_uri()
+    with _answering(uri), _environment(_IMPATIENT):
+        store = Store(uri)
+        with store.client() as client:
+            experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, experiment)
+            run_id = client.create_run(experiment_id, run_name=name).info.run_id
+    tags = {**environment_tags(), **tags}
+    journal = Journal(
+        journals_dir(),
+        {"step": "pipeline", "name": name, "run_id": run_id, "params": dict(params), "tags": tags},
+    )
+    url = f"{_shown(uri)}/#/experiments/{experiment_id}/runs/{run_id}" if uri.startswith("http") else None
+    return PipelineRun(run_id, experiment_id, uri, url, journal)
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """What became of a model that was registered.
+
+    Attributes:
+        version: its number in the registry.
+        champion: whether it is the champion now.
+        previous: the version that was the champion before, None for the first.
+    """
+
+    version: int
+    champion: bool
+    previous: int | None
+
+
+def register_model(
+    journal: Journal,
+    name: str,
+    network: "nn.Module",
+    example: "Tensor",
+    *,
+    metric: str,
+    value: float,
+    tags: Mapping[str, str],
+) -> ModelVersion:
+    """Log a network into the journal's run and register it: as challenger, and as champion if it is the best yet.
+
+    Equal weights with an equal value are registered once. The model is saved as an exported graph (pt2): it
+    needs none of this project's code, takes any batch size, and is loaded without unpickling anything.
+
+    Args:
+        journal: the registering step's own; its courier tells the run.
+        name: of the registered model.
+        network: on any device; it is exported in evaluation mode on the CPU.
+        example: (N, C, H, W) or any other shape with the batch first.
+        metric: the gate's name for `value`.
+        value: the higher the better; only a higher value of the same metric replaces the champion.
+        tags: of the version, beside `ganflow.metric`, `.value`, `.weights` and `.previous_champion`.
+
+    Raises:
+        UserError: the tracking server does not answer, or refuses.
+    """
+    import mlflow
+
+    run_id, uri = journal.run_id(), tracking_uri()
+    network = copy.deepcopy(network).cpu().eval()
+    gate = {
+        "ganflow.metric": metric,
+        "ganflow.value": repr(value),
+        "ganflow.weights": _digest_weights(network),
+    }
+    with _answering(uri), Store(uri).client() as client:
+        mlflow.set_tracking_uri(uri)  # what follows logs through MLflow's global state
+        known = _find_version(client, name, gate)
+        champion = _champion(client, name)
+        if known is None:
+            previous = {"ganflow.previous_champion": champion.version} if champion else {}
+            known = _create_version(client, run_id, name, network, example, {**tags, **gate, **previous})
+        client.set_registered_model_alias(name, "challenger", known.version)
+        if _beats(known, champion):
+            client.set_registered_model_alias(name, "champion", known.version)
+            champion = known
+        before = known.tags.get("ganflow.previous_champion")
+        wins = champion is not None and int(champion.version) == int(known.version)
+        return ModelVersion(int(known.version), wins, int(before) if before else None)
+
+
+def _find_version(client: "MlflowClient", name: str, gate: Mapping[str, str]) -> Any | None:
+    """The version of these very weights, metric and value, if there is one."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    return next((each for each in versions if gate.items() <= each.tags.items()), None)
+
+
+def _champion(client: "MlflowClient", name: str) -> Any | None:
+    models = client.search_registered_models(f"name = '{name}'")
+    version = models and models[0].aliases.get("champion")
+    return client.get_model_version(name, str(version)) if version else None
+
+
+def _beats(version: Any, champion: Any | None) -> bool:
+    """Whether a version passes the gate; another metric's value is no match, then people must move the alias."""
+    value = float(version.tags["ganflow.value"])
+    if champion is None:
+        return not math.isnan(value)
+    same = champion.tags.get("ganflow.metric") == version.tags["ganflow.metric"]
+    return same and value > float(champion.tags["ganflow.value"])
+
+
+def _create_version(
+    client: "MlflowClient",
+    run_id: str,
+    name: str,
+    network: "nn.Module",
+    example: "Tensor",
+    tags: Mapping[str, str],
+) -> Any:
+    """Log the network as a model of the run, then register it, tags and all, in one call."""
+    import mlflow.pytorch
+    import torch
+    from mlflow.models import Model, infer_signature
+
+    inputs = torch.cat([example[:1], example[:1]]).cpu()  # a batch of 1 would be exported as the only size
+    with torch.no_grad():
+        signature = infer_signature(inputs.numpy(), network(inputs).numpy())
+    experiment_id = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment_id, name, source_run_id=run_id, tags=dict(tags))
+    Model.log(
+        None,
+        mlflow.pytorch,
+        run_id=run_id,
+        model_id=logged.model_id,
+        pytorch_model=network,
+        serialization_format="pt2",
+        signature=signature,
+        input_example=inputs.numpy(),
+        pip_requirements=mlflow.pytorch.get_default_pip_requirements(),
+    )
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    return client.create_model_version(
+        name, f"models:/{logged.model_id}", run_id, tags=dict(tags), model_id=logged.model_id
+    )
+
+
+def _digest_weights(network: "nn.Module") -> str:
+    """SHA-256 of a network's state: names, types, shapes and values."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        content.update(tensor.contiguous().numpy().tobytes())
+    return content.hexdigest()
+
+
+@functools.cache
+def _monitors() -> list[Any]:
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+    monitors = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    with contextlib.suppress(ImportError, RuntimeError):  # no GPU
+        monitors.append(GPUMonitor())
+    return monitors
+
+
+def system_metrics() -> dict[str, float]:
+    """The machine's load at this moment, under the names of MLflow's own system metrics."""
+    values = {}
+    for monitor in _monitors():
+        monitor.collect_metrics()
+        values |= {f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()}
+        monitor.clear_metrics()
+    return values
+
+
+def _experiment_id(client: "MlflowClient", name: str) -> str:
+    """The id of the experiment called `name`, which is created where there is none."""
+    experiment = client.get_experiment_by_name(name)
+    return experiment.experiment_id if experiment else client.create_experiment(name)
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[first : first + size] for first in range(0, len(items), size))
+
+
+def _shown(uri: str) -> str:
+    """A URI without the user and password it may hold."""
+    return re.sub("//[^@/]*@", "//", uri)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """The process's environment with `values` for a while."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name)
+        os.environ.update({name: before[name] for name in values if name in before})
+
+
+@contextlib.contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Turn what keeps a tracking store from answering into a sentence."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except Rejected as error:
+        raise UserError(f"MLflow at {_shown(uri)} refuses: {_shown(str(error))}") from error
+    except MlflowException as error:
+        if error.get_http_status_code() in (401, 403):
+            raise UserError(
+                f"MLflow at {_shown(uri)} refuses the user or the password; "
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+            ) from error
+        raise UserError(
+            f"MLflow at {_shown(uri)} cannot be used; start it or set MLFLOW_TRACKING_URI. "
+            f"({_shown(' '.join(error.message.split()))})"
+        ) from error

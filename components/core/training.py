@@ -1,0 +1,241 @@
+"""The resumable training loop that all GANs and classifiers share."""
+
+import contextlib
+import csv
+import io
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from components.core.errors import UserError
+from components.core.params import TrainingSection
+from components.core.step import Run
+
+FLUSH_STEPS = 25
+"""Steps between two transfers of the metrics to the host: one synchronisation, one look for NaN."""
+
+PREEMPTED = 75
+"""Exit code after SIGTERM (EX_TEMPFAIL): the checkpoint is written, a retry goes on from it."""
+
+
+class Algorithm(Protocol):
+    """What the loop trains; it never sees files."""
+
+    def step(self, *batch: Tensor) -> dict[str, Tensor]:
+        """One optimisation round on a batch; scalar tensors, detached, left on their device."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimisers, buffers: what a resumed run needs beside the random generators."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take `state_dict`'s state back."""
+
+
+class Batches:
+    """Batches in an order that hangs on the seed and the step's number alone, so that any step can be resumed at.
+
+    Each epoch is a new permutation; an incomplete last batch is filled up from the next epoch.
+
+    Args:
+        tensors: of equal first dimension N, on any device.
+        batch_size: items a batch.
+        seed: of the permutations.
+    """
+
+    def __init__(self, *tensors: Tensor, batch_size: int, seed: int) -> None:
+        self._tensors = tensors
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def __getitem__(self, step: int) -> list[Tensor]:
+        """Batch number `step`, counted from 0."""
+        positions = torch.arange(step * self._batch_size, (step + 1) * self._batch_size)
+        epochs = positions // self._count
+        chosen = torch.cat(
+            [self._permutation(int(epoch))[positions[epochs == epoch] % self._count] for epoch in epochs.unique()]
+        )
+        return [tensor[chosen.to(tensor.device)] for tensor in self._tensors]
+
+    @property
+    def _count(self) -> int:
+        return len(self._tensors[0])
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed((self._seed + epoch) & 0x7FFF_FFFF_FFFF_FFFF)
+            self._epoch, self._order = epoch, torch.randperm(self._count, generator=generator)
+        return self._order
+
+
+class History:
+    """Metrics by step: kept on their device until a flush, then checked and sent to the journal."""
+
+    def __init__(self, run: Run) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._run = run
+        self._pending: list[tuple[int, dict[str, Tensor]]] = []
+
+    def add(self, step: int, metrics: dict[str, Tensor]) -> None:
+        self._pending.append((step, metrics))
+        if len(self._pending) == FLUSH_STEPS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring pending metrics to the host.
+
+        Raises:
+            UserError: one is not finite.
+        """
+        if not self._pending:
+            return
+        values = torch.stack([value.float() for _, metrics in self._pending for value in metrics.values()]).tolist()
+        supply = iter(values)
+        rows = [{"step": step} | {name: next(supply) for name in metrics} for step, metrics in self._pending]
+        self._pending = []
+        for row in rows:
+            bad = [name for name, value in row.items() if not math.isfinite(value)]
+            if bad:
+                raise UserError(
+                    f"The training diverged at step {row['step']}: {', '.join(bad)} is not finite. "
+                    "Lower the learning rate, or look at the data; the last good checkpoint is kept."
+                )
+        self._extend(rows)
+
+    def restore(self, rows: list[dict[str, float]]) -> None:
+        """Take the rows of the steps that a checkpoint stands for; they belong to this run's record, too."""
+        self._extend(rows)
+
+    def _extend(self, rows: list[dict[str, float]]) -> None:
+        self.rows += rows
+        if rows:
+            metrics = [{name: value for name, value in row.items() if name != "step"} for row in rows]
+            self._run.journal.history(metrics, first=int(rows[0]["step"]))
+
+    def save(self, path: Path) -> None:
+        """Write a CSV: `step` first, then the metrics in order of appearance; a cell is empty where none was taken."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, names, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def train(
+    algorithm: Algorithm,
+    batches: Sequence[Batches],
+    params: TrainingSection,
+    run: Run,
+    *,
+    steps: int,
+    augment: Callable[[list[Tensor]], list[Tensor]] = lambda batch: batch,
+    observe: Callable[[int], None] = lambda step: None,
+    name: str = "training",
+) -> History:
+    """Train for `steps` rounds; killed and called again, it goes on from its last checkpoint with the same bytes.
+
+    Args:
+        algorithm: already on its device, freshly built (its state is overwritten where a checkpoint is found).
+        batches: sources whose batches, one after the other, are the arguments of `algorithm.step`.
+        params: precision and time between checkpoints.
+        run: gives the checkpoints and the journal.
+        steps: rounds in all.
+        augment: changes a batch; it may draw from torch's global generator.
+        observe: called with the number of finished steps at the start and after every tenth of the way.
+        name: of the checkpoint, where a step trains more than once.
+
+    Raises:
+        UserError: a metric is not finite; the checkpoint from before stays.
+        SystemExit: code `PREEMPTED`, after SIGTERM and a checkpoint.
+    """
+    accelerator = Accelerator(mixed_precision=params.precision, cpu=not torch.cuda.is_available())
+    history = History(run)
+    done = _resume(algorithm, history, run.checkpoints.read(name))
+    saved = time.monotonic()
+    milestones = {round(steps * tenth / 10) for tenth in range(11)}
+    with _sigterm() as terminated, _progress(run, steps) as progress:
+        if done == 0:
+            observe(0)
+        while done < steps:
+            batch = augment([tensor for source in batches for tensor in source[done]])
+            with accelerator.autocast():
+                metrics = algorithm.step(*batch)
+            done += 1
+            history.add(done, metrics)
+            progress(done)
+            if done in milestones:
+                observe(done)
+            if terminated.is_set() or time.monotonic() - saved > params.checkpoint_seconds or done == steps:
+                history.flush()
+                run.checkpoints.write(name, _freeze(algorithm, history, done))
+                saved = time.monotonic()
+            if terminated.is_set():
+                raise SystemExit(PREEMPTED)
+    return history
+
+
+def device() -> torch.device:
+    """Where to compute: the accelerator that Accelerate finds, else the CPU."""
+    return Accelerator(cpu=not torch.cuda.is_available()).device
+
+
+def _freeze(algorithm: Algorithm, history: History, done: int) -> bytes:
+    """Everything that the rest of a training hangs on."""
+    content = io.BytesIO()
+    state = {
+        "done": done,
+        "algorithm": algorithm.state_dict(),
+        "history": history.rows,
+        "cpu_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    torch.save(state, content)
+    return content.getvalue()
+
+
+def _resume(algorithm: Algorithm, history: History, checkpoint: bytes | None) -> int:
+    """Restore what `_freeze` kept; the number of steps done."""
+    if checkpoint is None:
+        return 0
+    state = torch.load(io.BytesIO(checkpoint), weights_only=True)
+    algorithm.load_state_dict(state["algorithm"])
+    history.restore(state["history"])
+    torch.set_rng_state(state["cpu_rng"])
+    if state["cuda_rng"]:
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return state["done"]
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets instead of ending the process."""
+    received = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _progress(run: Run, steps: int) -> Iterator[Callable[[int], None]]:
+    """A bar where a person looks on; the journal carries the progress to whoever runs the step."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("training", total=steps)
+
+        def advance(done: int) -> None:
+            run.journal.progress(done, steps)
+            bar.update(task, completed=done)
+
+        yield advance

@@ -1,0 +1,31 @@
+"""Kubeflow Pipelines faces of the data preparation steps."""
+
+from kfp import dsl
+
+from components.core.component import component
+
+
+@component
+def simulate(params: str, code: str, raw: dsl.Output[dsl.Dataset]):
+    """Write a simulated cohort."""
+    from components.data_prep.step import simulate
+
+    raw.metadata.update(simulate(params, out=raw.path))
+
+
+@component
+def prepare(
+    params: str,
+    code: str,
+    images: dsl.Output[dsl.Dataset],
+    raw: dsl.Input[dsl.Dataset] = None,
+    source: str = "",
+    digest: str = "",
+):
+    """Turn raw files, the simulated cohort's or a folder's, into an image set with folds.
+
+    `digest` is the content digest of the folder `source`: Kubeflow's cache would not notice its change.
+    """
+    from components.data_prep.step import prepare
+
+    images.metadata.update(prepare(params, raw=raw.path if raw else source, out=images.path))

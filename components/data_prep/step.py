@@ -1,0 +1,87 @@
+"""The steps that bring in data: `prepare` from files, `simulate` for whoever has none."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from components.core.params import Section
+from components.core.step import Run, step
+
+
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeated", "must not name one twice")
+    return values
+
+
+class SimulateParams(Section):
+    """The simulated cohort; what hearts look like stands in `cohort.py`."""
+
+    patients: int = Field(ge=1, description="those with a disease; the four diseases take turns")
+    non_patients: int = Field(ge=1)
+    slices: int = Field(ge=1, description="per patient, from base to apex")
+    size: int = Field(ge=96, description="pixels along each side of an image")
+    spacing: float = Field(ge=0.5, le=3, description="mean distance of pixels, in mm")
+    spacing_jitter: float = Field(ge=0, le=0.5, description="largest deviation of a patient's spacing, as a fraction")
+    noise: float = Field(ge=0, le=1, description="Rician noise: its σ as a fraction of the brightness of blood")
+    seed: int = Field(ge=0)
+
+
+class PrepareParams(Section):
+    """From files to images of one size and scale, with labels and folds."""
+
+    spacing: float = Field(gt=0, description="distance of the resampled pixels, in mm")
+    size: int = Field(ge=8, description="pixels along each side of the region of interest")
+    low_percentile: float = Field(ge=0, lt=50, description="what becomes -1")
+    high_percentile: float = Field(gt=50, le=100, description="what becomes 1")
+    classes: Annotated[list[str], AfterValidator(_distinct)] = Field(
+        min_length=2, description="names in the order of their indices; the last is the positive one"
+    )
+    folds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(
+        min_length=2, description="the folds' names"
+    )
+    seed: int = Field(ge=0, description="decides which patients share a fold")
+
+
+@step
+def simulate(params: SimulateParams, run: Run) -> None:
+    """Write a cohort of short-axis phantoms as `labels.csv`, `images/*.mha`, `masks/*.mha`."""
+    from components.data_prep.cohort import write_cohort
+
+    write_cohort(run.out, **params.model_dump())
+
+
+@step
+def prepare(params: PrepareParams, run: Run, *, raw: Path) -> None:
+    """Turn a folder of images and their `labels.csv` into an image set with folds.
+
+    Raises:
+        UserError: one line for everything in the data that cannot be used.
+    """
+    import numpy as np
+
+    from components.core.imageset import ImageSet
+    from components.data_prep.folds import assign_folds
+    from components.data_prep.labels import check_labels, read_labels
+    from components.data_prep.problems import Problems
+    from components.data_prep.region import Window, regions
+
+    problems = Problems()
+    entries = read_labels(raw, problems)
+    check_labels(entries, params.classes, len(params.folds), problems)
+    window = Window(params.size, params.spacing, params.low_percentile, params.high_percentile)
+    images = [regions(raw, entry, window, problems) for entry in entries]
+    problems.stop(raw)
+
+    counts = [len(each) for each in images]
+    labels = np.repeat([params.classes.index(entry.label) for entry in entries], counts)
+    patients = np.repeat([entry.patient for entry in entries], counts)
+    ImageSet(
+        images=np.concatenate(images),
+        labels=labels,
+        classes=tuple(params.classes),
+        groups=patients,
+        folds=assign_folds(labels, patients, params.folds, params.seed),
+    ).save(run.out)

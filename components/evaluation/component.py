@@ -1,0 +1,63 @@
+"""Kubeflow Pipelines faces of the evaluation steps."""
+
+from kfp import dsl
+
+from components.core.component import component
+
+
+@component
+def gather(
+    params: str,
+    code: str,
+    fold: int,
+    data: dsl.Input[dsl.Dataset],
+    generators: dsl.Input[list[dsl.Model]],
+    synthetic: dsl.Input[dsl.Dataset],
+    refined: dsl.Input[dsl.Dataset],
+    none: dsl.Input[list[dsl.Model]],
+    classic: dsl.Input[list[dsl.Model]],
+    egan: dsl.Input[list[dsl.Model]],
+    simgan: dsl.Input[list[dsl.Model]],
+    sweeps: dsl.Input[list[dsl.Artifact]],
+    gathered: dsl.Output[dsl.Artifact],
+):
+    """Collect what the evaluation needs of one fold."""
+    from components.evaluation.step import gather
+
+    gathered.metadata.update(
+        gather(
+            params,
+            data=data.path,
+            generators=[each.path for each in generators],
+            synthetic=synthetic.path,
+            refined=refined.path,
+            classifications=[each.path for each in [*none, *classic, *egan, *simgan]],
+            sweeps=[each.path for each in sweeps],
+            fold=fold,
+            out=gathered.path,
+        )
+    )
+
+
+@component
+def evaluate(params: str, code: str, folds: dsl.Input[list[dsl.Artifact]], report: dsl.Output[dsl.Artifact]):
+    """Score all folds and write the report."""
+    from components.evaluation.step import evaluate
+
+    report.metadata.update(evaluate(params, folds=[each.path for each in folds], out=report.path))
+
+
+@component
+def register(
+    params: str,
+    code: str,
+    folds: dsl.Input[list[dsl.Artifact]],
+    report: dsl.Input[dsl.Artifact],
+    registered: dsl.Output[dsl.Artifact],
+):
+    """Register generator, refiner and classifier, each behind its champion's gate."""
+    from components.evaluation.step import register
+
+    registered.metadata.update(
+        register(params, folds=[each.path for each in folds], report=report.path, out=registered.path)
+    )

@@ -1,0 +1,77 @@
+"""One fold's results in one folder: what `gather` writes, and what `evaluate` and `register` read.
+
+fold.json        a `Fold`
+samples.npy      (kinds, classes, k, C, H, W) float32 in [-1, 1], kinds in the order of `KINDS`
+histories/       egan-<class>.csv, simgan.csv, <network>-<training set>.csv
+models/          generator-<class>/, refiner/, classifier/: model directories
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Network = Literal["resnet50", "xception"]
+TrainingSet = Literal["none", "classic", "egan", "simgan"]
+
+KINDS = ("real", "synthetic", "refined")
+
+
+class Record(BaseModel):
+    """A JSON object that steps hand on; unknown keys are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Classification(Record):
+    """One classifier's answers on a fold's test part of N images.
+
+    Attributes:
+        images: number of training images.
+        labels: (N,) indices of the true classes.
+        probabilities: (N, classes).
+    """
+
+    network: Network
+    training_set: TrainingSet
+    fold: int
+    images: int
+    labels: tuple[int, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+class Point(Record):
+    """One point of Figure 7: scores with `ratio` × as many synthetic images as real ones."""
+
+    network: Network
+    fold: int
+    ratio: int
+    augmented: bool
+    images: int
+    accuracy: float
+    balanced_accuracy: float
+
+
+class Fold(Record):
+    """A fold's results, in an order that hangs on their content alone.
+
+    Attributes:
+        origin: digest of the training part that everything here descends from.
+        counts: images by part ("training", "test", "synthetic", "refined") and class.
+        shipped: network and training set of the classifier in `models/`.
+    """
+
+    fold: int
+    origin: str
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    shipped: tuple[Network, TrainingSet]
+    classifications: tuple[Classification, ...]
+    points: tuple[Point, ...]
+
+    def save(self, directory: Path) -> None:
+        (directory / "fold.json").write_text(self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, directory: Path) -> "Fold":
+        return cls.model_validate_json((directory / "fold.json").read_text())

@@ -1,0 +1,157 @@
+"""Scores of classifiers over folds: accuracy, what it hides, and gains paired by fold."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, roc_auc_score
+
+from components.evaluation.fold import Classification, Fold, Network, TrainingSet
+
+METRICS = ("accuracy", "balanced_accuracy", "auc")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A value over folds.
+
+    Attributes:
+        mean: over the folds where the value is defined, None where it is defined in no fold.
+        std: sample standard deviation (n − 1), 0 for a single value.
+        folds: the value in each fold, None where undefined.
+    """
+
+    mean: float | None
+    std: float | None
+    folds: tuple[float | None, ...]
+
+
+Table = Mapping[Network, Mapping[TrainingSet, Summary]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of every classifier on every training set.
+
+    Attributes:
+        accuracy, balanced_accuracy, auc: by network and training set; fractions.
+        majority: accuracy of always answering the training part's commonest class.
+        ratio, ratio_augmented: Figure 7, accuracy by network and ratio, without and with classic augmentation.
+        confusion: counts[true class][answer], summed over the folds.
+    """
+
+    accuracy: Table
+    balanced_accuracy: Table
+    auc: Table
+    majority: Summary
+    ratio: Mapping[Network, Mapping[int, Summary]]
+    ratio_augmented: Mapping[Network, Mapping[int, Summary]]
+    confusion: Mapping[Network, Mapping[TrainingSet, list[list[int]]]]
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of metrics.json; a ratio's value is its plain mean."""
+        tree = asdict(self)
+        for name in ("ratio", "ratio_augmented"):
+            curves = tree[name].items()
+            tree[name] = {network: {str(x): y["mean"] for x, y in curve.items()} for network, curve in curves}
+        return tree
+
+
+def score(folds: Sequence[Fold]) -> Scores:
+    """Score folds that hold the same classifiers and ratios."""
+    return Scores(
+        accuracy=_table(folds, accuracy),
+        balanced_accuracy=_table(folds, balanced_accuracy),
+        auc=_table(folds, auc),
+        majority=summarise(majority(fold) for fold in folds),
+        ratio=_curves(folds, augmented=False),
+        ratio_augmented=_curves(folds, augmented=True),
+        confusion=_confusion(folds),
+    )
+
+
+def summarise(values: Iterable[float | None]) -> Summary:
+    """Mean and sample standard deviation of the defined values."""
+    folds = tuple(values)
+    defined = [value for value in folds if value is not None]
+    if not defined:
+        return Summary(None, None, folds)
+    return Summary(float(np.mean(defined)), float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0, folds)
+
+
+def gain(table: Table, training_set: TrainingSet, baseline: TrainingSet) -> Summary:
+    """What `training_set` adds over `baseline`: paired by fold, mean over the classifiers; a fraction."""
+    pairs = [(sets[training_set].folds, sets[baseline].folds) for sets in table.values()]
+    differences = [
+        [None if None in (a, b) else a - b for a, b in zip(chosen, other, strict=True)] for chosen, other in pairs
+    ]
+    return summarise(None if None in fold else float(np.mean(fold)) for fold in zip(*differences, strict=True))
+
+
+def accuracy(result: Classification) -> float:
+    """Share of test images answered rightly."""
+    return float(accuracy_score(result.labels, answers(result)))
+
+
+def balanced_accuracy(result: Classification) -> float:
+    """Mean over the classes present in the test part of the share answered rightly."""
+    present = sorted(set(result.labels))
+    return float(recall_score(result.labels, answers(result), labels=present, average="macro", zero_division=0))
+
+
+def auc(result: Classification) -> float | None:
+    """Area under the ROC curve (for more than two classes, the mean of each against the rest).
+
+    None where a class is absent from the test part, which leaves it undefined.
+    """
+    probabilities = np.array(result.probabilities)
+    classes = probabilities.shape[1]
+    if len(set(result.labels)) < classes:
+        return None
+    scores = probabilities[:, 1] if classes == 2 else probabilities
+    return float(roc_auc_score(result.labels, scores, multi_class="ovr"))
+
+
+def answers(result: Classification) -> list[int]:
+    """The likeliest class of each test image."""
+    return np.argmax(result.probabilities, axis=1).tolist()
+
+
+def commonest(fold: Fold) -> str:
+    """The class that most training images have."""
+    return max(fold.classes, key=lambda name: fold.counts["training"][name])
+
+
+def majority(fold: Fold) -> float:
+    """Accuracy on the test part of always answering the training part's commonest class."""
+    test = fold.counts["test"]
+    return test[commonest(fold)] / sum(test.values())
+
+
+def _table(folds: Sequence[Fold], metric: Any) -> Table:
+    """`metric` of every classification, summarised over the folds."""
+    values: dict[Network, dict[TrainingSet, list[float | None]]] = {}
+    for fold in folds:
+        for each in fold.classifications:
+            values.setdefault(each.network, {}).setdefault(each.training_set, []).append(metric(each))
+    return {network: {name: summarise(found) for name, found in sets.items()} for network, sets in values.items()}
+
+
+def _curves(folds: Sequence[Fold], augmented: bool) -> dict[Network, dict[int, Summary]]:
+    values: dict[Network, dict[int, list[float]]] = {}
+    for fold in folds:
+        for point in fold.points:
+            if point.augmented == augmented:
+                values.setdefault(point.network, {}).setdefault(point.ratio, []).append(point.accuracy)
+    return {network: {ratio: summarise(found) for ratio, found in curve.items()} for network, curve in values.items()}
+
+
+def _confusion(folds: Sequence[Fold]) -> dict[Network, dict[TrainingSet, list[list[int]]]]:
+    counts: dict[Network, dict[TrainingSet, np.ndarray]] = {}
+    for fold in folds:
+        for each in fold.classifications:
+            matrix = confusion_matrix(each.labels, answers(each), labels=range(len(fold.classes)))
+            sets = counts.setdefault(each.network, {})
+            sets[each.training_set] = sets.get(each.training_set, 0) + matrix
+    return {network: {name: each.tolist() for name, each in sets.items()} for network, sets in counts.items()}

@@ -1,0 +1,36 @@
+"""Kubeflow Pipelines faces of the GAN training steps."""
+
+from kfp import dsl
+
+from components.core.component import component
+
+
+@component
+def train_egan(
+    params: str,
+    code: str,
+    fold: int,
+    label: str,
+    data: dsl.Input[dsl.Dataset],
+    generator: dsl.Output[dsl.Model],
+):
+    """Train the E-GAN of one class on one fold."""
+    from components.gan_training.step import train_egan
+
+    generator.metadata.update(train_egan(params, data=data.path, fold=fold, label=label, out=generator.path))
+
+
+@component
+def synthesize(
+    params: str,
+    code: str,
+    fold: int,
+    data: dsl.Input[dsl.Dataset],
+    generators: dsl.Input[list[dsl.Model]],
+    images: dsl.Output[dsl.Dataset],
+):
+    """Draw synthetic images of every class."""
+    from components.gan_training.step import synthesize
+
+    trained = [each.path for each in generators]
+    images.metadata.update(synthesize(params, data=data.path, generators=trained, fold=fold, out=images.path))

@@ -1,0 +1,81 @@
+"""Step: train a SimGAN refiner on one fold and refine the fold's synthetic images."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from components.core.params import TrainingSection
+from components.core.step import Run, step
+
+
+class SimganParams(TrainingSection):
+    """Settings of the refiner (paper 1, section 2.1); widths, λ, rates and buffer are the original SimGAN's there."""
+
+    refiner_width: int = Field(ge=1, description="feature channels")
+    discriminator_width: int = Field(ge=1, description="feature channels")
+    refiner_learning_rate: float = Field(gt=0)
+    discriminator_learning_rate: float = Field(gt=0)
+    regularisation: float = Field(ge=0, description="λ of eq. 3")
+    refiner_warmup: int = Field(ge=0, description="refiner updates before the discriminator's first")
+    discriminator_warmup: int = Field(ge=0, description="discriminator updates after that")
+    refiner_updates: int = Field(ge=1, description="refiner updates to one of the discriminator, from then on")
+    updates: int = Field(ge=1, description="of either network, in all")
+    buffer_size: int = Field(ge=1, description="refined images in the history buffer")
+    samples: int = Field(ge=1, description="images a sample grid")
+
+
+@step
+def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold: int) -> None:
+    """Train on one fold's real training images and its synthetic images of all classes, then refine the latter."""
+    from dataclasses import replace
+
+    import numpy as np
+    import torch
+
+    from components.core.errors import UserError
+    from components.core.grid import grid
+    from components.core.imageset import ImageSet
+    from components.core.modeldir import save_model
+    from components.core.training import Batches, device, train
+    from components.refinement.networks import Discriminator, Refiner
+    from components.refinement.simgan import SimGAN
+
+    real, generated = ImageSet.load(data).training(fold), ImageSet.load(synthetic)
+    origin = real.digest()
+    if generated.origin != origin:
+        raise UserError(f"The images in {synthetic} do not descend from fold {fold} of {data}; synthesize them again.")
+    counts = {"real images": len(real), "synthetic images": len(generated)}
+    run.journal.dataset(f"fold {fold}, training part", origin, str(data), counts)
+
+    real_images = torch.from_numpy(np.array(real.images)).to(device())
+    images = torch.from_numpy(np.array(generated.images)).to(device())
+    shown = images[torch.linspace(0, len(images) - 1, params.samples).long()]
+    config = {"channels": images.shape[1], "width": params.refiner_width}
+    refiner = Refiner(**config).to(device())
+    simgan = SimGAN(
+        refiner,
+        Discriminator(images.shape[1], params.discriminator_width).to(device()),
+        learning_rate_refiner=params.refiner_learning_rate,
+        learning_rate_discriminator=params.discriminator_learning_rate,
+        regularisation=params.regularisation,
+        refiner_warmup=params.refiner_warmup,
+        discriminator_warmup=params.discriminator_warmup,
+        refiner_updates=params.refiner_updates,
+        buffer_size=params.buffer_size,
+        fixed_images=shown,
+    )
+    run.journal.image("samples/synthetic", grid(shown.cpu().numpy()))
+    history = train(
+        simgan,
+        [
+            Batches(images, batch_size=params.batch_size, seed=run.seed),
+            Batches(real_images, batch_size=params.batch_size, seed=run.seed),
+        ],
+        params,
+        run,
+        steps=params.updates,
+        observe=lambda update: run.journal.image(f"samples/{update:06d}", grid(simgan.samples().cpu().numpy())),
+    )
+    history.save(run.out / "history.csv")
+    save_model(run.out / "refiner", refiner, config, origin=origin)
+    replace(generated, images=simgan.refine(images).cpu().numpy()).save(run.out)

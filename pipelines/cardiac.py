@@ -1,0 +1,134 @@
+"""The cardiac pipeline: by how much do E-GAN and SimGAN images raise a classifier's accuracy? (Fu et al. 2021)
+
+prepare → per fold: train E-GAN (per class) → synthesize → refine → classify (per network: four training sets and the
+sweep of Figure 7) → gather → evaluate → register.
+"""
+
+from pathlib import Path
+from typing import Any, get_args
+
+from kfp import dsl
+
+import components.classification.component as classification
+import components.data_prep.component as data_prep
+import components.evaluation.component as evaluation
+import components.gan_training.component as gan_training
+import components.refinement.component as refinement
+from components.classification.step import ClassifyParams, Network, SweepParams, classify, sweep
+from components.core.digest import digest_path
+from components.core.params import ComputeSection, Section
+from components.core.step import Step
+from components.data_prep.step import PrepareParams, SimulateParams, prepare, simulate
+from components.evaluation.step import (
+    EvaluateParams,
+    GatherParams,
+    RegisterParams,
+    evaluate,
+    gather,
+    register,
+)
+from components.gan_training.step import EganParams, SynthesizeParams, synthesize, train_egan
+from components.refinement.step import SimganParams, refine
+from pipelines.pipeline import Pipeline, constants
+
+NETWORKS = list(get_args(Network))
+
+
+class Sweep(ComputeSection):
+    """What the sweep adds to the classifier's section."""
+
+    ratios: list[int]
+
+
+class CardiacParams(Section):
+    """The section `cardiac` of `params.yaml`."""
+
+    simulate: SimulateParams
+    prepare: PrepareParams
+    egan: EganParams
+    synthesize: SynthesizeParams
+    simgan: SimganParams
+    classify: ClassifyParams
+    sweep: Sweep
+    gather: GatherParams
+    evaluate: EvaluateParams
+    registry: RegisterParams
+
+
+def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
+    """Every step by name, with the section it receives."""
+    sweep_params = SweepParams(classify=params.classify, **params.sweep.model_dump())
+    given = {
+        simulate: params.simulate,
+        prepare: params.prepare,
+        train_egan: params.egan,
+        synthesize: params.synthesize,
+        refine: params.simgan,
+        classify: params.classify,
+        sweep: sweep_params,
+        gather: params.gather,
+        evaluate: params.evaluate,
+        register: params.registry,
+    }
+    return {step.name: (step, section) for step, section in given.items()}
+
+
+def graph(params: CardiacParams, data: Path | None) -> Any:
+    """The Kubeflow pipeline for these parameters, over the raw data's folder or a simulated cohort."""
+    fixed = {name: constants(step, section) for name, (step, section) in steps(params).items()}
+
+    @dsl.pipeline(name="cardiac", description=__doc__)
+    def cardiac() -> None:
+        if data:
+            source = {"source": str(data), "digest": digest_path(data)}
+            images = data_prep.prepare(**fixed["prepare"], **source).outputs["images"]
+        else:
+            raw = data_prep.simulate(**fixed["simulate"]).outputs["raw"]
+            images = data_prep.prepare(**fixed["prepare"], raw=raw).outputs["images"]
+
+        with dsl.ParallelFor(params.prepare.folds, name="fold") as fold:
+            here = {"data": images, "fold": fold}
+
+            with dsl.ParallelFor(params.prepare.classes, name="class") as label:
+                egan = gan_training.train_egan(**fixed["train-egan"], **here, label=label)
+            generators = dsl.Collected(egan.outputs["generator"])
+
+            synthetic = gan_training.synthesize(**fixed["synthesize"], **here, generators=generators).outputs["images"]
+            refined = refinement.refine(**fixed["refine"], **here, synthetic=synthetic).outputs["images"]
+
+            with dsl.ParallelFor(NETWORKS, name="network") as network:
+                trial = {**fixed["classify"], **here, "network": network}
+                none = classification.classify(**trial, training_set="none")
+                classic = classification.classify(**trial, training_set="classic")
+                egan_set = classification.classify(**trial, training_set="egan", generated=synthetic)
+                simgan_set = classification.classify(**trial, training_set="simgan", generated=refined)
+                curve = classification.sweep(**fixed["sweep"], **here, network=network, generated=synthetic)
+
+            gathered = evaluation.gather(
+                **fixed["gather"],
+                **here,
+                generators=dsl.Collected(egan.outputs["generator"]),
+                synthetic=synthetic,
+                refined=refined,
+                none=dsl.Collected(none.outputs["trial"]),
+                classic=dsl.Collected(classic.outputs["trial"]),
+                egan=dsl.Collected(egan_set.outputs["trial"]),
+                simgan=dsl.Collected(simgan_set.outputs["trial"]),
+                sweeps=dsl.Collected(curve.outputs["points"]),
+            )
+
+        folds = dsl.Collected(gathered.outputs["gathered"])
+        report = evaluation.evaluate(**fixed["evaluate"], folds=folds).outputs["report"]
+        folds = dsl.Collected(gathered.outputs["gathered"])
+        evaluation.register(**fixed["register"], folds=folds, report=report)
+
+    return cardiac
+
+
+PIPELINE = Pipeline(
+    name="cardiac",
+    params=CardiacParams,
+    steps=steps,
+    graph=graph,
+    models=("cardiac-generator", "cardiac-refiner", "cardiac-classifier"),
+)

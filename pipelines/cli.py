@@ -1,0 +1,144 @@
+"""The command `ganflow`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.core.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, refine, judge and ship GANs reproducibly.",
+)
+
+PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Which system: cardiac.")]
+Profile = Annotated[str, typer.Option(help="Set of parameters: default, smoke (seconds) or paper (published scale).")]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one parameter, such as cardiac.egan.gamma=0.1."),
+]
+Data = Annotated[Path | None, typer.Option(metavar="PATH", help="Folder with labels.csv; without it, simulated data.")]
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option(help="Show the traceback of a failure.")] = False) -> None:
+    """Settings of all commands."""
+    if debug:
+        os.environ["GANFLOW_DEBUG"] = "1"
+
+
+@app.command()
+def run(
+    pipeline: PipelineName,
+    data: Data = None,
+    profile: Profile = "default",
+    overrides: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the report goes; out/PIPELINE if not given.")
+    ] = None,
+) -> None:
+    """Run a pipeline on this machine and write DIR/report.html and DIR/metrics.json."""
+    from pipelines.pipeline import find
+    from pipelines.session import run_session
+
+    run_session(find(pipeline), _existing(data), profile, overrides, out or Path("out") / pipeline)
+
+
+@app.command("compile")
+def compile_(
+    pipeline: PipelineName,
+    data: Data = None,
+    profile: Profile = "default",
+    overrides: Overrides = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="PIPELINE.yaml if not given.")] = None,
+) -> None:
+    """Compile a pipeline to YAML for Kubeflow Pipelines."""
+    from kfp.compiler import Compiler
+
+    from pipelines.pipeline import find
+
+    found = find(pipeline)
+    target = out or Path(f"{pipeline}.yaml")
+    Compiler().compile(found.graph(found.load(profile, overrides), _existing(data)), str(target))
+    typer.echo(f"Wrote {target}.")
+
+
+@app.command()
+def step(
+    pipeline: PipelineName,
+    name: Annotated[str, typer.Argument(metavar="STEP", help="Such as train-egan.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME=VALUE", help="The step's inputs and arguments and `out`; a list input takes a glob."
+        ),
+    ],
+    profile: Profile = "default",
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Run one step; what the stages of dvc.yaml call."""
+    from pipelines.pipeline import find
+
+    found = find(pipeline)
+    steps = found.steps(found.load(profile, overrides))
+    if name not in steps:
+        raise UserError(f"There is no step '{name}'; choose one of {', '.join(steps)}.")
+    called, section = steps[name]
+    called(section, **_arguments(called.arguments, given))
+
+
+@app.command()
+def params(
+    pipeline: PipelineName,
+    profile: Profile = "default",
+    overrides: Overrides = [],  # noqa: B006
+    write: Annotated[
+        bool, typer.Option("--write", help="Put them into ./params.yaml, as `dvc repro` reads it.")
+    ] = False,
+) -> None:
+    """Show a pipeline's parameters, changed by a profile and overrides and checked."""
+    from components.core.params import dump_params, write_params
+    from pipelines.pipeline import find
+
+    values = find(pipeline).load(profile, overrides)
+    if write:
+        write_params(Path("params.yaml"), pipeline, values)
+        typer.echo("Wrote params.yaml; `dvc repro` now uses these.")
+    else:
+        typer.echo(dump_params(pipeline, values), nl=False)
+
+
+def _existing(data: Path | None) -> Path | None:
+    """The raw data's folder, absolute, so that it means the same to a task in another folder."""
+    if data is not None and not data.is_dir():
+        raise UserError(f"There is no folder {data}; give --data the folder that holds labels.csv.")
+    return data and data.absolute()
+
+
+def _arguments(hints: dict[str, Any], given: list[str]) -> dict[str, Any]:
+    """NAME=VALUE words as a step's keyword arguments; a list input's value is a glob."""
+    pairs = [word.partition("=") for word in given]
+    return {name: _glob(value) if hints.get(name) == list[Path] else value for name, _, value in pairs}
+
+
+def _glob(pattern: str) -> list[Path]:
+    found = sorted(Path().glob(pattern))
+    if not found:
+        raise UserError(f"Nothing matches {pattern}; run the steps that write there first.")
+    return found
+
+
+def main() -> None:
+    """Run the command line; a `UserError` becomes its sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        if os.environ.get("GANFLOW_DEBUG"):
+            raise
+        print(f"ganflow: {error}", file=sys.stderr)
+        sys.exit(2)

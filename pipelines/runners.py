@@ -1,0 +1,165 @@
+"""Runs a pipeline on this machine through `kfp.local`: cached, parallel up to the cores, watched while it runs."""
+
+import contextlib
+import io
+import os
+import re
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+from kfp import local
+from kfp.local import task_dispatcher
+from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
+from kfp.local.status import Status
+
+from components.core.storage import state_dir
+
+SHARED_ARGUMENTS = ("params", "code", "source", "digest")
+"""Arguments that all tasks of a step share; the others tell them apart."""
+
+
+@dataclass
+class Task:
+    """One task of a running pipeline.
+
+    Attributes:
+        step: the step's name.
+        arguments: what tells it from the step's other tasks, such as fold and class.
+        state: "waiting", "running", "cached", "done", "failed", or "skipped" after another one's failure.
+        seconds: how long it ran.
+        outputs: folders by output name, once there.
+        facts: the outputs' metadata: fingerprint and digest.
+        printed: the lines it printed.
+    """
+
+    step: str
+    arguments: dict[str, Any]
+    state: str = "waiting"
+    started: float = 0.0
+    seconds: float = 0.0
+    outputs: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    printed: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """The step and what tells this task apart, such as `train-egan fold=0 label=patient`."""
+        return " ".join([self.step, *(f"{name}={value}" for name, value in self.arguments.items())])
+
+
+class Watch:
+    """The tasks of a run, in the order in which they were reached."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def count(self, *states: str) -> int:
+        """How many tasks are in one of `states`."""
+        return sum(task.state in states for task in self.tasks)
+
+    def failed(self) -> list[Task]:
+        """The tasks that failed."""
+        return [task for task in self.tasks if task.state == "failed"]
+
+
+def run_locally(graph: Callable[[], Any], watch: Watch) -> None:
+    """Run a Kubeflow pipeline in subprocesses of this machine; `watch` knows how it went.
+
+    Results are cached under the state folder: a task whose parameters, code and inputs are unchanged is not run.
+    After a failure no further task starts.
+    """
+    root = state_dir() / "kfp"
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(root / "runs"),
+        raise_on_error=False,
+        enable_caching=True,
+        cache_root=str(root / "cache"),
+    )
+    current = threading.local()
+    with (
+        contextlib.redirect_stdout(_TaskOutput(current)),
+        warnings.catch_warnings(),
+        _watched(watch, current),
+    ):
+        warnings.simplefilter("ignore")  # kfp.local warns of every placement that means nothing here
+        graph()
+
+
+class _TaskOutput(io.TextIOBase):
+    """Standard output that files what `kfp.local` echoes of a task under that task, by the thread that runs it."""
+
+    def __init__(self, current: threading.local) -> None:
+        self._current = current
+
+    def write(self, text: str) -> int:
+        task = getattr(self._current, "task", None)
+        if task and text.strip():
+            task.printed.append(text.strip("\n"))
+        return len(text)
+
+
+@contextlib.contextmanager
+def _watched(watch: Watch, current: threading.local) -> Iterator[None]:
+    """Watch and bound the tasks of `kfp.local`, which has no hooks for either (2.17).
+
+    The three functions below stand in for its entry points: every task passes through `execute_single_task`, a task
+    that no cache answers also through `run_single_task_implementation`; `ParallelExecutor` bounds a loop to two
+    iterations, whatever the machine.
+    """
+    cores = os.cpu_count() or 1
+    free_cores = threading.Semaphore(cores)
+    execute, dispatch = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
+
+    def watched_execute(**given: Any) -> tuple[dict[str, Any], Status]:
+        task = current.task = _task(given)
+        watch.tasks.append(task)
+        outputs, status = execute(**given)
+        if task.state == "waiting":
+            task.state = "cached"
+        elif task.state == "running":
+            task.state = "done" if status == Status.SUCCESS else "failed"
+        task.outputs = {name: artifact.path for name, artifact in outputs.items()}
+        task.facts = next((dict(artifact.metadata) for artifact in outputs.values()), {})
+        return outputs, status
+
+    def watched_dispatch(**given: Any) -> tuple[dict[str, Any], Status]:
+        task: Task = current.task
+        with free_cores:
+            if watch.failed():
+                task.state = "skipped"
+                return {}, Status.FAILURE
+            task.state, task.started = "running", time.monotonic()
+            try:
+                return dispatch(**given)
+            finally:
+                task.seconds = time.monotonic() - task.started
+
+    class Executor(enhanced_dag_orchestrator.ParallelExecutor):
+        def __init__(self, max_workers: int | None = None) -> None:
+            super().__init__(max_workers)
+            self.max_workers = self.conservative_max = cores
+
+    with (
+        patch.object(task_executor, "execute_single_task", watched_execute),
+        patch.object(task_dispatcher, "run_single_task_implementation", watched_dispatch),
+        patch.object(enhanced_dag_orchestrator, "ParallelExecutor", Executor),
+    ):
+        yield
+
+
+def _task(given: dict[str, Any]) -> Task:
+    """The task that `execute_single_task` was called for."""
+    arguments = OrchestratorUtils.make_task_arguments(given["task_spec"].inputs, given["io_store"])
+    telling = {
+        name: int(value) if isinstance(value, float) else value  # protobuf knows no integers
+        for name, value in arguments.items()
+        if isinstance(value, str | int | float) and name not in SHARED_ARGUMENTS
+    }
+    return Task(re.sub(r"^comp-|-\d+$", "", given["task_spec"].component_ref.name), telling)

@@ -1,0 +1,113 @@
+"""One `ganflow run`: the pipeline on this machine, its tree of MLflow runs, its report."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from components.core.courier import Courier
+from components.core.errors import UserError
+from components.core.journal import journals_dir, tracking_uri
+from components.core.params import leaves
+from components.core.storage import state_dir
+from components.core.tracking import open_pipeline_run
+from pipelines.pipeline import Pipeline
+from pipelines.runners import Task, Watch, run_locally
+from pipelines.view import RunView
+
+USER_ERROR = "components.core.errors.UserError: "
+
+
+def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: list[str], out: Path) -> None:
+    """Run a pipeline, write its report into `out`, and say where to look next.
+
+    Raises:
+        UserError: bad parameters, no tracking server, or a task's own message.
+    """
+    params = pipeline.load(profile, overrides)
+    os.environ["GANFLOW_HOME"] = str(state_dir())
+    name = f"{pipeline.name} {profile} {data.name if data else 'simulated'}"
+    settings = {key: json.dumps(value) for key, value in leaves(params.model_dump(mode="json"))}
+    parent = open_pipeline_run(pipeline.name, name, settings, {"ganflow.profile": profile})
+    os.environ.update(parent.environment())
+    watch = Watch()
+    with Courier(journals_dir()):
+        try:
+            with RunView(watch, journals_dir()):
+                run_locally(pipeline.graph(params, data), watch)
+            if watch.failed():
+                raise UserError(_failures(watch))
+            metrics = _write_report(watch, out)
+        except BaseException:
+            parent.finish("FAILED", {}, _counts(watch), [])
+            raise
+        parent.finish("FINISHED", metrics, _counts(watch), [out / "report.html"])
+    _say(pipeline, watch, out)
+
+
+def _write_report(watch: Watch, out: Path) -> dict[str, float]:
+    """Copy what the evaluation wrote to where people look, with a list of all steps; the metrics by name."""
+    evaluation = next(task for task in watch.tasks if task.step == "evaluate")
+    shutil.copytree(evaluation.outputs["report"], out, dirs_exist_ok=True)
+    steps = [
+        {
+            "step": task.step,
+            "arguments": task.arguments,
+            "state": task.state,
+            **task.facts,
+            "outputs": task.outputs,
+        }
+        for task in watch.tasks
+    ]
+    (out / "steps.json").write_text(json.dumps(steps, indent=1) + "\n")
+    metrics = leaves(json.loads((out / "metrics.json").read_text()), separator="/")
+    return {key: float(value) for key, value in metrics if isinstance(value, int | float)}
+
+
+def _counts(watch: Watch) -> dict[str, str]:
+    return {f"ganflow.tasks.{state}": str(watch.count(state)) for state in ("done", "cached", "failed", "skipped")}
+
+
+def _failures(watch: Watch) -> str:
+    """What the failed tasks said: the sentence of a `UserError`, else the traceback's last line and where to look."""
+    return "\n".join(f"{task.title} failed: {_message(task)}" for task in watch.failed())
+
+
+def _message(task: Task) -> str:
+    lines = [line.strip() for line in task.printed]
+    for number, line in enumerate(lines):
+        if line.startswith(USER_ERROR):
+            return "\n".join([line.removeprefix(USER_ERROR), *lines[number + 1 :]])
+    log = state_dir() / "logs" / f"{task.title.replace(' ', '_')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("\n".join(task.printed) + "\n")
+    return f"{lines[-1] if lines else 'it ended without a word'} (its output: {log}); run again to resume."
+
+
+def _say(pipeline: Pipeline, watch: Watch, out: Path) -> None:
+    """The end of a run in the terminal: the accuracies, what was computed, where to look next."""
+    table = Table(title="Accuracy on the test parts, %", box=SIMPLE)
+    networks = json.loads((out / "metrics.json").read_text())["accuracy"]
+    sets = list(next(iter(networks.values())))
+    table.add_column("classifier")
+    for name in sets:
+        table.add_column(name, justify="right")
+    for network, scores in networks.items():
+        cells = [f"{100 * scores[name]['mean']:.1f} ± {100 * scores[name]['std']:.1f}" for name in sets]
+        table.add_row(network, *cells)
+    console = Console(highlight=False)
+    console.print(table)
+    computed, cached = watch.count("done"), watch.count("cached")
+    if computed:
+        console.print(f"{computed} steps computed, {cached} taken from the cache.")
+    else:
+        console.print(f"Nothing was recomputed: all {cached} steps were taken from the cache.")
+    console.print(f"Report: {out / 'report.html'}", soft_wrap=True)
+    console.print(
+        f"Runs and models: mlflow ui --backend-store-uri {tracking_uri()}  (models: {', '.join(pipeline.models)})",
+        soft_wrap=True,
+    )

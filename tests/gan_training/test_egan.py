@@ -1,0 +1,226 @@
+"""One generation of the E-GAN: who is bred, judged and kept."""
+
+import copy
+import io
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from components.gan_training.egan import EGAN, diversity, quality
+from components.gan_training.losses import MUTATIONS
+from components.gan_training.networks import Discriminator, Generator
+
+
+def make_egan(**changes: Any) -> EGAN:
+    settings = {
+        "learning_rate_generator": 1e-3,
+        "learning_rate_discriminator": 1e-3,
+        "betas": (0.5, 0.99),
+        "gamma": 0.1,
+        "alpha": 0.4,
+        "discriminator_steps": 1,
+        "mutations": list(MUTATIONS),
+        "selection": "fitness",
+        "sample_count": 4,
+    } | changes
+    torch.manual_seed(0)
+    return EGAN(Generator(8, 1, 4, 16), Discriminator(1, 4, 16), **settings)
+
+
+def real_images(seed: int) -> Tensor:
+    return torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([tensor.detach().flatten() for tensor in network.state_dict().values()])
+
+
+def test_quality_is_the_mean_probability() -> None:
+    assert quality(torch.tensor([0.0, math.log(3)])).item() == pytest.approx((1 / 2 + 3 / 4) / 2)
+
+
+def test_diversity_is_minus_log_of_the_norm_over_all_weights() -> None:
+    assert diversity([torch.tensor([3.0]), torch.tensor([[4.0]])]).item() == pytest.approx(-math.log(5))
+
+
+class Brightness(nn.Module):
+    """A discriminator whose gradient can be worked out by hand: logit = weight · mean brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([2.0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.weight * images.mean(dim=(1, 2, 3))
+
+
+class Uniform(nn.Module):
+    """A generator of images of one brightness, whatever the noise."""
+
+    latent_dim = 1
+
+    def __init__(self, brightness: float) -> None:
+        super().__init__()
+        self.brightness = nn.Parameter(torch.tensor([brightness]))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.brightness.view(1, 1, 1, 1).expand(len(noise), 1, 2, 2)
+
+
+def test_fitness_against_hand_computed_values() -> None:
+    """Real brightness 1, fake b, D = σ(w·brightness): ∂/∂w [−log D(x) − log(1 − D(G))] = −σ(−w) + b·σ(w·b)."""
+    egan = EGAN(
+        Uniform(-0.5),
+        Brightness(),
+        learning_rate_generator=0.1,
+        learning_rate_discriminator=1e-12,
+        betas=(0.5, 0.99),
+        gamma=0.3,
+        alpha=1.0,
+        discriminator_steps=1,
+        mutations=["heuristic"],
+        selection="fitness",
+        sample_count=1,
+    )
+    metrics = egan.step(torch.ones(2, 1, 2, 2))
+    brightness = -0.4  # Adam's first step is the learning rate, and D likes bright images
+    probability = 1 / (1 + math.exp(-2 * brightness))
+    gradient = -1 / (1 + math.exp(2)) + brightness * probability
+    assert egan.generator.brightness.item() == pytest.approx(brightness, rel=1e-5)
+    assert metrics["quality"].item() == pytest.approx(probability, rel=1e-5)
+    assert metrics["diversity"].item() == pytest.approx(-math.log(abs(gradient)), rel=1e-5)
+    assert metrics["fitness"].item() == pytest.approx(probability - 0.3 * math.log(abs(gradient)), rel=1e-5)
+
+
+def test_the_survivor_is_the_fittest_child() -> None:
+    egan = make_egan()
+    survivors = set()
+    for generation in range(12):
+        metrics = egan.step(real_images(generation))
+        children = torch.stack([metrics[f"fitness_{name}"] for name in MUTATIONS])
+        assert metrics["survivor"] == children.argmax()
+        assert metrics["fitness"] == children.max()
+        survivors.add(int(metrics["survivor"]))
+    assert len(survivors) > 1
+
+
+def test_the_saved_generator_is_the_survivor_bred_alone() -> None:
+    """Each generation is repeated with the surviving mutation as the only child: same weights, same moments."""
+    egan = make_egan()
+    first_survivors = 0
+    for generation in range(8):
+        before, rng = copy.deepcopy(egan.state_dict()), torch.get_rng_state()
+        metrics = egan.step(real_images(generation))
+        after = torch.get_rng_state()
+        alone = make_egan(mutations=[list(MUTATIONS)[int(metrics["survivor"])]])
+        alone.load_state_dict(before)
+        torch.set_rng_state(rng)
+        alone.step(real_images(generation))
+        assert_same_state(egan.state_dict(), alone.state_dict())
+        assert egan.state_dict()["generator"].keys() == egan.generator.state_dict().keys()
+        torch.set_rng_state(after)
+        first_survivors += int(metrics["survivor"]) == 0
+    assert first_survivors < 8
+
+
+def assert_same_state(first: Any, second: Any) -> None:
+    if isinstance(first, Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same_state(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same_state(one, other)
+    else:
+        assert first == second
+
+
+def test_the_generator_given_is_the_one_that_evolves() -> None:
+    torch.manual_seed(0)
+    egan = make_egan()
+    generator = egan.generator
+    before = weights(generator)
+    egan.step(real_images(0))
+    assert egan.generator is generator
+    assert not torch.equal(before, weights(generator))
+
+
+def test_a_restored_run_goes_on_with_the_same_bytes() -> None:
+    egan = make_egan()
+    for generation in range(3):
+        egan.step(real_images(generation))
+    file = io.BytesIO()
+    torch.save({"algorithm": egan.state_dict(), "rng": torch.get_rng_state()}, file)
+    for generation in range(3, 6):
+        egan.step(real_images(generation))
+
+    resumed = make_egan()
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    resumed.load_state_dict(state["algorithm"])
+    torch.set_rng_state(state["rng"])
+    for generation in range(3, 6):
+        resumed.step(real_images(generation))
+    assert_same_state(egan.state_dict(), resumed.state_dict())
+    assert torch.equal(egan.samples(), resumed.samples())
+
+
+def test_random_selection_keeps_any_child() -> None:
+    egan = make_egan(selection="random")
+    survivors = [int(egan.step(real_images(generation))["survivor"]) for generation in range(20)]
+    assert set(survivors) == {0, 1, 2}
+
+
+def test_random_selection_follows_the_global_generator() -> None:
+    runs = [[int(egan.step(real_images(g))["survivor"]) for g in range(5)] for egan in _two_random_egans()]
+    assert runs[0] == runs[1]
+
+
+def _two_random_egans():
+    for _ in range(2):
+        yield make_egan(selection="random")
+
+
+def test_the_discriminator_takes_its_steps_before_the_mutations() -> None:
+    egan = make_egan(discriminator_steps=3)
+    egan.step(real_images(0))
+    steps = {int(state["step"]) for state in egan.discriminator_optimiser.state.values()}
+    assert steps == {3}
+
+
+def test_judging_leaves_the_discriminator_as_trained() -> None:
+    egan = make_egan()
+    trained = []
+    egan.discriminator_optimiser.register_step_post_hook(
+        lambda *_: trained.append(weights(egan.discriminator))
+    )
+    egan.step(real_images(0))
+    assert torch.equal(trained[-1], weights(egan.discriminator))
+
+
+def test_samples_come_from_fixed_noise_and_draw_nothing() -> None:
+    egan = make_egan()
+    egan.step(real_images(0))
+    rng = torch.get_rng_state()
+    first, second = egan.samples(), egan.samples()
+    assert first.shape == (4, 1, 16, 16)
+    assert torch.equal(first, second)
+    assert torch.equal(rng, torch.get_rng_state())
+
+
+def test_metrics_are_detached_scalars() -> None:
+    metrics = make_egan().step(real_images(0))
+    assert {"discriminator_loss", "fitness", "quality", "diversity", "survivor"} <= metrics.keys()
+    assert all(value.ndim == 0 and not value.requires_grad for value in metrics.values())
+
+
+def test_a_generation_in_bfloat16_works() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        metrics = make_egan().step(real_images(0))
+    assert all(torch.isfinite(value) for value in metrics.values())

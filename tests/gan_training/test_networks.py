@@ -1,0 +1,54 @@
+"""The E-GAN's networks."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from components.core.errors import UserError
+from components.gan_training.networks import Discriminator, Generator
+
+
+@pytest.mark.parametrize("size", [16, 80])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_generator_makes_images_in_range(channels: int, size: int) -> None:
+    images = Generator(latent_dim=8, channels=channels, width=4, size=size)(torch.randn(2, 8))
+    assert images.shape == (2, channels, size, size)
+    assert images.abs().max() <= 1
+
+
+@pytest.mark.parametrize("size", [16, 80])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_discriminator_gives_one_logit_an_image(channels: int, size: int) -> None:
+    logits = Discriminator(channels=channels, width=4, size=size)(torch.randn(2, channels, size, size))
+    assert logits.shape == (2,)
+
+
+@pytest.mark.parametrize("size", [0, -16, 8, 81])
+def test_a_size_that_is_no_multiple_of_16_is_refused(size: int) -> None:
+    with pytest.raises(UserError, match=f"16 pixels.*{size}"):
+        Generator(latent_dim=8, channels=1, width=4, size=size)
+    with pytest.raises(UserError, match=f"16 pixels.*{size}"):
+        Discriminator(channels=1, width=4, size=size)
+
+
+def test_networks_are_rebuilt_from_json() -> None:
+    torch.manual_seed(0)
+    configuration = {"latent_dim": 8, "channels": 1, "width": 4, "size": 16}
+    generator = Generator(**configuration)
+    copy = Generator(**json.loads(json.dumps(configuration)))
+    copy.load_state_dict(generator.state_dict())
+    noise = torch.randn(3, 8)
+    assert torch.equal(generator(noise), copy(noise))
+
+
+def test_discriminator_couples_no_samples() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(channels=1, width=4, size=32).eval()
+    images = torch.randn(4, 1, 32, 32, requires_grad=True)
+    logits = discriminator(images)
+    (gradient,) = torch.autograd.grad(logits[1], images)
+    assert gradient[1].abs().sum() > 0
+    assert gradient[[0, 2, 3]].abs().sum() == 0
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules())
