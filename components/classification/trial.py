@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from torch import Tensor, nn
 
 from components.classification.classifier import Classifier
@@ -86,12 +85,14 @@ class Trial:
         history = train(classifier, [batches], self._params, self._run, steps=self._params.updates, name=name)
         test_images, _ = _tensors(self._test)
         probabilities = classifier.predict(test_images.to(device())).double().cpu().numpy()
-        decided = probabilities.argmax(axis=1)
-        scores = {
-            "accuracy": float(accuracy_score(self.test_labels, decided)),
-            "balanced_accuracy": float(balanced_accuracy_score(self.test_labels, decided)),
-        }
-        return Outcome(network, history, len(images), probabilities, scores)
+        return Outcome(network, history, len(images), probabilities, self._scores(probabilities))
+
+    def _scores(self, probabilities: np.ndarray) -> dict[str, float]:
+        """Accuracy, and balanced accuracy: the mean over the classes of the share that is recognised."""
+        labels = self._test.labels
+        right = probabilities.argmax(axis=1) == labels
+        recalls = [right[labels == label].mean() for label in np.unique(labels)]
+        return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls))}
 
     def _training_set(self, ratio: int, classic: bool) -> tuple[Tensor, Tensor]:
         images, labels = _tensors(self._training)

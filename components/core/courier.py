@@ -33,7 +33,7 @@ POLL_SECONDS = 1.0
 GRACE_SECONDS = 10.0
 """How long a courier that shall stop goes on without anything being taken off its hands."""
 
-_BACKOFF_SECONDS = 30.0
+_BACKOFF_SECONDS = 10.0
 _SAMPLE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)

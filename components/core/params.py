@@ -164,13 +164,15 @@ def _sentence(name: str, model: type[BaseModel], error: Mapping[str, Any]) -> st
         case "missing":
             return f"{key}: is missing."
         case "greater_than_equal":
-            problem = f"must be ≥ {context['ge']}"
+            problem = f"must be ≥ {context['ge']:g}"
         case "greater_than":
-            problem = f"must be > {context['gt']}"
+            problem = f"must be > {context['gt']:g}"
         case "less_than_equal":
-            problem = f"must be ≤ {context['le']}"
+            problem = f"must be ≤ {context['le']:g}"
         case "less_than":
-            problem = f"must be < {context['lt']}"
+            problem = f"must be < {context['lt']:g}"
+        case "too_short":
+            problem = f"must have at least {context['min_length']} items"
         case "literal_error":
             problem = f"must be {context['expected']}"
         case "int_type" | "int_from_float":

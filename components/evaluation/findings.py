@@ -111,7 +111,8 @@ def _standing(scores: Scores) -> str:
         standing = f"{points(-distance)[1:]} points below always answering the commoner class ({percent(line)} %)"
     else:
         standing = f"{points(distance)[1:]} points above always answering the commoner class ({percent(line)} %)"
-    return f"The most accurate is {name}: {accuracy}, {standing}; its balanced accuracy is {percent(leader.balanced_accuracy.mean)} % (chance: 50.0 %)."
+    balanced = percent(leader.balanced_accuracy.mean)
+    return f"The most accurate is {name}: {accuracy}, {standing}; its balanced accuracy is {balanced} %."
 
 
 def _gain(scores: Scores, chosen: TrainingSet, baseline: TrainingSet) -> Gain:

@@ -60,12 +60,13 @@ class Sources:
         results = [
             (path, Classification.model_validate_json((path / "result.json").read_text())) for path in classifications
         ]
-        points = [Point(**each) for path in sweeps for each in json.loads((path / "points.json").read_text())]
+        swept = [[Point(**each) for each in json.loads((path / "points.json").read_text())] for path in sweeps]
+        points = [point for sweep in swept for point in sweep]
         keys = [(result.network, result.training_set) for _, result in results]
         networks = sorted({network for network, _ in keys})
         _expect(fold, "train-egan", [(label,) for label, _ in trained], [(name,) for name in real.classes])
         _expect(fold, "classify", keys, product(networks, SETS))
-        _expect(fold, "sweep", {(point.network,) for point in points}, [(network,) for network in networks])
+        _expect(fold, "sweep", [(sweep[0].network,) for sweep in swept], [(network,) for network in networks])
         strangers = {each.fold for each in (*points, *(result for _, result in results))} - {fold}
         if strangers:
             raise UserError(f"Fold {fold} was given results of fold {min(strangers)}; gather each fold's own.")

@@ -46,7 +46,7 @@ def test_a_profile_replaces_the_defaults_and_an_override_the_profile(path):
 
 
 def test_a_value_out_of_range_is_named_with_its_bound(path):
-    assert problem(path, "demo.egan.gamma=-1") == "demo.egan.gamma: must be ≥ 0.0, got -1"
+    assert problem(path, "demo.egan.gamma=-1") == "demo.egan.gamma: must be ≥ 0, got -1"
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(path):

@@ -142,28 +142,16 @@ def _write_history(directory: Path, columns: dict[str, np.ndarray]) -> None:
     with (directory / "history.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["step", *columns])
-        writer.writerows(
-            zip(
-                range(1, 1 + len(columns["survivor" if "survivor" in columns else next(iter(columns))])),
-                *columns.values(),
-                strict=True,
-            )
-        )
+        writer.writerows([step, *row] for step, row in enumerate(zip(*columns.values(), strict=True), start=1))
 
 
-@pytest.fixture
-def cohort(tmp_path: Path) -> Cohort:
-    """Two folds of 24 small images."""
-    return make_cohort(tmp_path, fold_count=2)
+@pytest.fixture(scope="session")
+def make_cohort() -> Callable[..., Cohort]:
+    """Make a cohort of 24 small images in a folder; `fold_count` and the fields of `Cohort` are the caller's."""
 
+    def make(root: Path, **fields: Any) -> Cohort:
+        images = np.random.default_rng(1).uniform(-1, 1, (24, 1, 8, 8)).astype(np.float32)
+        labels = np.array([int(index // 6 != 0) for index in range(24)])  # 6 of 24 are no patients
+        return Cohort(root, images, labels, **fields)
 
-@pytest.fixture
-def cohort_of() -> Callable[..., Cohort]:
-    """Make a cohort of other dimensions."""
-    return make_cohort
-
-
-def make_cohort(root: Path, fold_count: int, **changes: Any) -> Cohort:
-    images = np.random.default_rng(1).uniform(-1, 1, (24, 1, 8, 8)).astype(np.float32)
-    labels = np.array([int(index // 6 != 0) for index in range(24)])  # 6 of 24 are no patients
-    return Cohort(root, images, labels, fold_count, **changes)
+    return make

@@ -12,8 +12,14 @@ PARAMS = GatherParams(shown_images=4, network="xception", training_set="simgan")
 
 
 @pytest.fixture(autouse=True)
-def quiet(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
+
+
+@pytest.fixture
+def cohort(make_cohort, tmp_path):
+    return make_cohort(tmp_path, fold_count=2)
 
 
 def rewrite(path, **changes):
@@ -87,11 +93,14 @@ def test_an_absent_classification_is_named(cohort, tmp_path):
         gather(PARAMS, out=tmp_path / "out", **inputs)
 
 
-def test_a_result_given_twice_is_named(cohort, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("generators", "train-egan of patient twice"), ("sweeps", "sweep of xception twice")],
+)
+def test_a_result_given_twice_is_named(cohort, tmp_path, kind, words):
     inputs = cohort.inputs(0)
-    inputs["sweeps"] = inputs["sweeps"] + inputs["sweeps"][:1]
-    inputs["generators"] = inputs["generators"] * 2
-    with pytest.raises(UserError, match="train-egan of non-patient, patient twice"):
+    inputs[kind].append(inputs[kind][-1])
+    with pytest.raises(UserError, match=words):
         gather(PARAMS, out=tmp_path / "out", **inputs)
 
 

@@ -1,0 +1,159 @@
+"""Times E-GAN's generation step against its textbook version: `python tests/benchmarks/egan.py`.
+
+Both start from the same networks and draw from the same seed. They must agree over a few generations, else the
+exit code is 1; then they are timed in turn, in the same process, at one thread and at two. The target is 1.4×.
+"""
+
+import argparse
+import copy
+import statistics
+import sys
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam
+
+from components.gan_training.egan import EGAN
+from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
+from components.gan_training.networks import Discriminator, Generator
+
+GAMMA, ALPHA, BETAS = 0.1, 0.4, (0.5, 0.99)
+TOLERANCE = 1e-3
+
+
+class TextbookEGAN:
+    """Paper 1, section 2, to the letter: every child is a deep copy with passes of its own."""
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, learning_rate: float) -> None:
+        self.generator = generator
+        self.generator_optimiser = Adam(generator.parameters(), learning_rate, BETAS)
+        self.discriminator = discriminator
+        self.discriminator_optimiser = Adam(discriminator.parameters(), learning_rate, BETAS)
+
+    def step(self, real: Tensor) -> dict[str, Tensor]:
+        self.train_discriminator(real)
+        self.discriminator.eval()
+        noise = self.noise(len(real))
+        children = [self.mutate(objective, noise) for objective in MUTATIONS.values()]
+        noise = self.noise(len(real))
+        fitness = torch.stack([self.fitness(child, real, noise) for child, _ in children])
+        self.discriminator.train()
+        self.generator, self.generator_optimiser = children[int(fitness.argmax())]
+        return {"fitness": fitness.max(), "survivor": fitness.argmax()}
+
+    def noise(self, count: int) -> Tensor:
+        return torch.randn(count, self.generator.latent_dim)
+
+    def train_discriminator(self, real: Tensor) -> None:
+        fake = self.generator(self.noise(len(real))).detach()
+        images, labels = mixup(real, fake, ALPHA)
+        self.discriminator_optimiser.zero_grad()
+        mixup_loss(self.discriminator(images), labels).backward()
+        self.discriminator_optimiser.step()
+
+    def mutate(self, objective, noise: Tensor) -> tuple[nn.Module, Adam]:
+        child = copy.deepcopy(self.generator)
+        optimiser = Adam(child.parameters(), betas=BETAS)
+        optimiser.load_state_dict(copy.deepcopy(self.generator_optimiser.state_dict()))
+        optimiser.zero_grad()
+        self.discriminator.requires_grad_(False)
+        objective(self.discriminator(child(noise))).backward()
+        self.discriminator.requires_grad_(True)
+        optimiser.step()
+        return child, optimiser
+
+    def fitness(self, child: nn.Module, real: Tensor, noise: Tensor) -> Tensor:
+        fake = child(noise).detach()
+        logits = self.discriminator(fake)
+        loss = F.softplus(-self.discriminator(real)).mean() + F.softplus(logits).mean()
+        gradients = torch.autograd.grad(loss, list(self.discriminator.parameters()))
+        norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        return (torch.sigmoid(logits).mean() - GAMMA * norm.log()).detach()
+
+
+def main() -> int:
+    arguments = read_arguments()
+    torch.use_deterministic_algorithms(True)
+    agree = True
+    print("threads  textbook ms  ours ms  ratio  largest difference of the generators' weights")
+    for threads in arguments.threads:
+        torch.set_num_threads(threads)
+        difference = compare(arguments)
+        slow, fast = measure(arguments)
+        agree = agree and difference < TOLERANCE
+        print(f"{threads:7d}  {1e3 * slow:11.1f}  {1e3 * fast:7.1f}  {slow / fast:5.2f}  {difference:.1e}")
+    if not agree:
+        print(f"The two versions differ by more than {TOLERANCE}.", file=sys.stderr)
+    return 0 if agree else 1
+
+
+def compare(arguments: argparse.Namespace) -> float:
+    """Largest difference of the survivors' weights after a few generations; infinite where survivors differ."""
+    textbook, ours = build(arguments)
+    real = images(arguments)
+    survivors = []
+    for egan in (textbook, ours):
+        torch.manual_seed(1)
+        survivors.append([int(egan.step(real)["survivor"]) for _ in range(arguments.generations)])
+    if survivors[0] != survivors[1]:
+        return float("inf")
+    pairs = zip(textbook.generator.parameters(), ours.generator.parameters(), strict=True)
+    return max((one - other).abs().max().item() for one, other in pairs)
+
+
+def measure(arguments: argparse.Namespace) -> tuple[float, float]:
+    """Median seconds of a generation, textbook and ours, taken in turn so that a busy machine slows both."""
+    contestants = build(arguments)
+    real = images(arguments)
+    times: tuple[list[float], list[float]] = ([], [])
+    for repetition in range(arguments.repetitions + 2):
+        for egan, taken in zip(contestants, times, strict=True):
+            start = time.perf_counter()
+            egan.step(real)
+            if repetition >= 2:  # the first two warm up
+                taken.append(time.perf_counter() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def build(arguments: argparse.Namespace) -> tuple[TextbookEGAN, EGAN]:
+    torch.manual_seed(0)
+    generator = Generator(arguments.latent_dim, 1, arguments.generator_width, 80)
+    discriminator = Discriminator(1, arguments.discriminator_width, 80)
+    textbook = TextbookEGAN(copy.deepcopy(generator), copy.deepcopy(discriminator), arguments.learning_rate)
+    ours = EGAN(
+        generator,
+        discriminator,
+        learning_rate_generator=arguments.learning_rate,
+        learning_rate_discriminator=arguments.learning_rate,
+        betas=BETAS,
+        gamma=GAMMA,
+        alpha=ALPHA,
+        discriminator_steps=1,
+        mutations=list(MUTATIONS),
+        selection="fitness",
+        sample_count=1,
+    )
+    return textbook, ours
+
+
+def images(arguments: argparse.Namespace) -> Tensor:
+    return torch.rand(arguments.batch_size, 1, 80, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--latent-dim", type=int, default=64)
+    parser.add_argument("--generator-width", type=int, default=16)
+    parser.add_argument("--discriminator-width", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--generations", type=int, default=3, help="compared")
+    parser.add_argument("--repetitions", type=int, default=30, help="timed")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
