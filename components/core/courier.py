@@ -1,10 +1,11 @@
 """The courier: carries journals to MLflow, from a thread or from a process of its own.
 
-Every courier of a folder delivers every journal there that no other one holds, killed steps' included.
-It may die at any moment: what is done twice is harmless, since MLflow keeps a point of equal name, step, time
-and value once, and a run is found again by its journal's name.
+Of a folder's couriers one is on duty and delivers every journal, killed steps' included; the others stand by in case
+it ends. It may die at any moment: what is done twice is harmless, since MLflow keeps a point of equal name, step,
+time and value once, and a run is found again by its journal's name.
 """
 
+import contextlib
 import json
 import logging
 import shutil
@@ -21,6 +22,7 @@ from filelock import FileLock
 from components.core.journal import (
     ARTIFACTS,
     COURIER_STATE,
+    DELIVERY_SECONDS,
     EVENTS,
     is_alive,
     read_events,
@@ -67,16 +69,22 @@ class Courier:
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            stopping = self._stop.is_set()
-            for folder in self._folders():
-                self._visit(folder)
-            if stopping and (not self._owed() or time.monotonic() - self._moved > GRACE_SECONDS):
-                return
-            if stopping:
-                time.sleep(POLL_SECONDS / 10)
-            else:
-                self._stop.wait(POLL_SECONDS)
+        duty = FileLock(self._journals / "courier.lock")
+        try:
+            while True:
+                stopping = self._stop.is_set()
+                if _try_to_hold(duty):
+                    for folder in self._folders():
+                        self._deliver(folder)
+                if stopping:
+                    patience = GRACE_SECONDS if duty.is_locked else DELIVERY_SECONDS
+                    if not self._owed() or time.monotonic() - self._moved > patience:
+                        return
+                    time.sleep(POLL_SECONDS / 10)
+                else:
+                    self._stop.wait(POLL_SECONDS)
+        finally:
+            duty.release()
 
     def _folders(self) -> list[Path]:
         """All journals, the newest first, so that old ones hold nobody up."""
@@ -87,24 +95,10 @@ class Courier:
         mine = set(self._folders()) - self._older - self._undeliverable
         return any(not _lives(folder) for folder in mine)
 
-    def _visit(self, folder: Path) -> None:
-        """Deliver what is new in a journal, unless another courier has it or its store is away."""
-        if folder in self._undeliverable:
-            return
-        lock = FileLock(folder / "courier.lock")
-        try:
-            lock.acquire(blocking=False)
-        except (TimeoutError, FileNotFoundError):
-            return
-        try:
-            if (folder / EVENTS).exists():
-                self._deliver(folder)
-        finally:
-            lock.release()
-
     def _deliver(self, folder: Path) -> None:
+        """Deliver what is new in a journal, unless its store is away."""
         start = read_start(folder)
-        if start is None:
+        if start is None or folder in self._undeliverable:
             return
         uri = start["tracking_uri"]
         destination = self._destinations.setdefault(uri, _Destination(Store(uri)))
@@ -156,7 +150,7 @@ class _State:
 
 
 class _Delivery:
-    """One visit to one journal, by the courier that holds its lock."""
+    """One visit to one journal."""
 
     def __init__(self, folder: Path, store: Store, start: dict[str, Any]) -> None:
         self.folder = folder
@@ -250,6 +244,13 @@ class _Delivery:
         partial = self.folder / f".{COURIER_STATE}"
         partial.write_text(json.dumps(asdict(self._state)))
         partial.replace(self.folder / COURIER_STATE)
+
+
+def _try_to_hold(lock: FileLock) -> bool:
+    with contextlib.suppress(TimeoutError):
+        if not lock.is_locked:
+            lock.acquire(blocking=False)
+    return lock.is_locked
 
 
 def _lives(folder: Path) -> bool:

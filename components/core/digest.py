@@ -28,8 +28,12 @@ def digest_path(path: Path) -> str:
 
 
 def digest_code(*packages: Path) -> str:
-    """SHA-256 of the Python sources of `packages`: the same in a checkout and in an image."""
-    return digest_json([_digest_files(package, package.rglob("*.py")) for package in packages])
+    """SHA-256 of the sources of `packages`, byte code aside: the same in a checkout and in an image."""
+    return digest_json([_digest_files(package, _sources(package)) for package in packages])
+
+
+def _sources(package: Path) -> Iterable[Path]:
+    return (file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 
 
 def _digest_files(root: Path, files: Iterable[Path]) -> str:

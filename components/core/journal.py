@@ -7,7 +7,7 @@ step loses at most its last line, and nothing need import mlflow. `components.co
     <journals>/<id>/artifacts/…     copies of the logged files, under their final names
     <journals>/<id>/progress.json   how far the step is, for whoever watches
     <journals>/<id>/step.lock       held for as long as the step lives
-    <journals>/<id>/courier.*       the courier's own notes
+    <journals>/<id>/courier.json    the courier's notes on what it has delivered
 """
 
 import contextlib

@@ -36,8 +36,8 @@ class PrepareParams(Section):
     size: int = Field(ge=8, description="pixels along each side of the region of interest")
     low_percentile: float = Field(ge=0, lt=50, description="what becomes -1")
     high_percentile: float = Field(gt=50, le=100, description="what becomes 1")
-    classes: Annotated[list[str], AfterValidator(_distinct)] = Field(
-        min_length=2, description="names in the order of their indices; the last is the positive one"
+    classes: Annotated[list[Annotated[str, Field(pattern=r"^[\w-]+$")]], AfterValidator(_distinct)] = Field(
+        min_length=2, description="names, fit for file names, in the order of their indices; the last is the positive one"
     )
     folds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(
         min_length=2, description="the folds' names"

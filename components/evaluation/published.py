@@ -24,7 +24,7 @@ READINGS = (
     "splitting by slice would leak, and would flatter every number.",
     "Everything generated for a fold descends from that fold's training part only. This was checked by digest, "
     "for every generator, image set, refiner and classifier.",
-    "With far more patients than non-patients, accuracy flatters whoever always answers the commoner class. "
+    "Where one class is far commoner, accuracy flatters whoever always answers it. "
     "Balanced accuracy, ROC AUC and the majority line stand beside it; the paper gives none of them.",
     "The paper does not print its majority line: 221 of its 298 images show patients, which makes 74.2 %.",
     "The paper gives no standard deviation. Ours is the sample standard deviation over the folds (n − 1 in the "

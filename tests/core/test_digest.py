@@ -44,10 +44,15 @@ def test_bytes_moved_between_files_change_the_digest(tmp_path):
 def test_code_is_its_sources_and_not_its_byte_code(tmp_path):
     package = folder(tmp_path / "package", {"step.py": b"x = 1"})
     before = digest_code(package)
-    folder(package, {"__pycache__/step.pyc": b"junk", "notes.md": b"junk"})
+    folder(package, {"__pycache__/step.pyc": b"junk"})
     assert digest_code(package) == before
     folder(package, {"step.py": b"x = 2"})
     assert digest_code(package) != before
+
+
+def test_a_template_is_code_too(tmp_path):
+    before = digest_code(folder(tmp_path / "a", {"step.py": b"x", "templates/page.html": b"1"}))
+    assert digest_code(folder(tmp_path / "b", {"step.py": b"x", "templates/page.html": b"2"})) != before
 
 
 def test_the_order_of_keys_does_not_count():

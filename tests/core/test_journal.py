@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.core.errors import UserError
 from components.core.journal import Journal, activities, is_alive, read_events, tracking_uri
 
 
@@ -184,6 +185,11 @@ def test_progress_is_kept_twice_a_second_at_most_and_at_the_end():
 def test_a_metric_name_that_mlflow_would_refuse_is_refused_at_once():
     with open_journal() as journal, pytest.raises(ValueError, match="größe"):
         journal.metrics({"größe": 1.0}, 0)
+
+
+def test_without_a_courier_there_is_no_run_to_log_models_into():
+    with open_journal() as journal, pytest.raises(UserError, match="does not answer; start it"):
+        journal.run_id(seconds=0)
 
 
 def test_the_default_store_is_a_file_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -197,9 +197,7 @@ def test_the_discriminator_takes_its_steps_before_the_mutations() -> None:
 def test_judging_leaves_the_discriminator_as_trained() -> None:
     egan = make_egan()
     trained = []
-    egan.discriminator_optimiser.register_step_post_hook(
-        lambda *_: trained.append(weights(egan.discriminator))
-    )
+    egan.discriminator_optimiser.register_step_post_hook(lambda *_: trained.append(weights(egan.discriminator)))
     egan.step(real_images(0))
     assert torch.equal(trained[-1], weights(egan.discriminator))
 

@@ -1,0 +1,79 @@
+"""Real processes, really killed: every trainer resumes and ends with the same bytes."""
+
+import multiprocessing
+import os
+import random
+import time
+
+import pytest
+
+from components.core.digest import digest_path
+from components.data_prep.step import prepare, simulate
+from components.gan_training.step import synthesize, train_egan
+from pipelines.pipeline import find
+from trainers import execute
+
+KILLS = 5
+SETTINGS = {
+    "egan": ["cardiac.egan.generations=150", "cardiac.egan.checkpoint_seconds=0.02"],
+    "simgan": ["cardiac.simgan.updates=300", "cardiac.simgan.checkpoint_seconds=0.02"],
+    "classify": ["cardiac.classify.updates=60", "cardiac.classify.checkpoint_seconds=0.02"],
+}
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["trainers"])
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A fold's images and synthetic images, small."""
+    folder = tmp_path_factory.mktemp("inputs")
+    os.environ |= {"GANFLOW_HOME": str(folder / "home"), "GANFLOW_JOURNALS": str(folder / "journals")}
+    params = find("cardiac").load("smoke")
+    simulate(params.simulate, out=folder / "raw")
+    prepare(params.prepare, raw=folder / "raw", out=folder / "images")
+    generators = [folder / "generators" / label for label in params.prepare.classes]
+    for label, out in zip(params.prepare.classes, generators, strict=True):
+        train_egan(params.egan, data=folder / "images", fold=0, label=label, out=out)
+    synthesize(params.synthesize, data=folder / "images", generators=generators, fold=0, out=folder / "synthetic")
+    return folder
+
+
+def arguments(name, folder):
+    return {"data": folder / "images", "fold": 0} | {
+        "egan": {"label": "patient"},
+        "simgan": {"synthetic": folder / "synthetic"},
+        "classify": {"network": "resnet50", "training_set": "egan", "generated": folder / "synthetic"},
+    }[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(name, inputs, tmp_path):
+    params = getattr(find("cardiac").load("smoke", SETTINGS[name]), name).model_dump_json()
+
+    def start(out):
+        given = arguments(name, inputs) | {"out": tmp_path / out}
+        process = processes.Process(target=execute, args=(name, params, given, tmp_path / f"home-{out}"))
+        process.start()
+        return process
+
+    begin = time.monotonic()
+    left_alone = start("alone")
+    left_alone.join()
+    duration = time.monotonic() - begin
+    assert left_alone.exitcode == 0
+
+    kills = 0
+    while True:
+        process = start("killed")
+        if kills < KILLS:
+            process.join(timeout=random.uniform(0, duration / 3))
+            kills += process.is_alive()
+            process.kill()
+        process.join()
+        if process.exitcode == 0:
+            break
+    assert kills == KILLS
+    assert digest_path(tmp_path / "killed") == digest_path(tmp_path / "alone")
+    assert not list((tmp_path / "home-killed" / "checkpoints").iterdir())

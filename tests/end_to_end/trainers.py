@@ -1,0 +1,21 @@
+"""The trainers as child processes run them; importing this module brings in all they need."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import components.classification.trial
+import components.core.training
+import components.gan_training.egan
+import components.refinement.simgan  # noqa: F401
+from components.classification.step import classify
+from components.gan_training.step import train_egan
+from components.refinement.step import refine
+
+TRAINERS = {"egan": train_egan, "simgan": refine, "classify": classify}
+
+
+def execute(name: str, params: str, given: dict[str, Any], home: Path) -> None:
+    """Run a trainer with its state and journals under `home`."""
+    os.environ |= {"GANFLOW_HOME": str(home), "GANFLOW_JOURNALS": str(home / "journals")}
+    TRAINERS[name](params, **given)
