@@ -10,8 +10,7 @@ from components.core.errors import UserError
 from components.core.params import DEFAULT_PROFILE, Section, load_params
 from components.core.step import Step
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The checkout: `params.yaml` and `dvc.yaml` lie here."""
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 NAMES = ("cardiac",)
 
@@ -35,8 +34,13 @@ class Pipeline:
     models: tuple[str, ...]
 
     def load(self, profile: str = DEFAULT_PROFILE, overrides: list[str] | None = None) -> Any:
-        """Its parameters out of `params.yaml`, changed by a profile and overrides, checked."""
-        return load_params(ROOT / "params.yaml", self.name, self.params, profile, overrides or ())
+        """Its parameters out of `params.yaml`, changed by a profile and overrides, checked.
+
+        The file is the current folder's, as for DVC; the checkout's where there is none.
+        """
+        path = Path("params.yaml")
+        path = path if path.exists() else CHECKOUT / path
+        return load_params(path, self.name, self.params, profile, overrides or ())
 
 
 def find(name: str) -> Pipeline:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from components.classification.classifier import Classifier
-from components.classification.resnet50 import ResNet50
-from components.classification.xception import Xception
+from components.classification.networks import NETWORKS
 from components.core.augment import classic_copies
 from components.core.errors import UserError
 from components.core.imageset import ImageSet
@@ -19,9 +18,6 @@ from components.core.training import Batches, History, device, train
 
 if TYPE_CHECKING:
     from components.classification.step import ClassifyParams
-
-NETWORKS = {"resnet50": ResNet50, "xception": Xception}
-
 
 @dataclass(frozen=True)
 class Outcome:

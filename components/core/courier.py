@@ -102,10 +102,11 @@ class Courier:
             return
         uri = start["tracking_uri"]
         destination = self._destinations.setdefault(uri, _Destination(Store(uri)))
-        if time.monotonic() < destination.retry_at:
+        longest = POLL_SECONDS if self._stop.is_set() else _BACKOFF_SECONDS
+        if time.monotonic() - destination.failed_at < min(destination.delay, longest):
             return
-        delivery = _Delivery(folder, destination.store, start)
         try:
+            delivery = _Delivery(folder, destination.store, start)
             if delivery.run():
                 self._moved = time.monotonic()
             self._sample(delivery)
@@ -115,7 +116,7 @@ class Courier:
             self._undeliverable.add(folder)
         except Exception as error:  # whatever it is, a training must not end by it
             destination.postpone()
-            _log.warning("%s: next try in %.0f s: %s", folder, destination.delay, error)
+            _log.warning("%s: to be tried again: %s", folder, error)
 
     def _sample(self, delivery: "_Delivery") -> None:
         """Log the machine's load now and then while the step lives; steps of a few seconds have none."""
@@ -131,11 +132,11 @@ class _Destination:
 
     store: Store
     delay: float = 0.0
-    retry_at: float = 0.0
+    failed_at: float = 0.0
 
     def postpone(self) -> None:
-        self.delay = min(2 * self.delay or POLL_SECONDS, _BACKOFF_SECONDS)
-        self.retry_at = time.monotonic() + self.delay
+        self.delay = 2 * self.delay or POLL_SECONDS
+        self.failed_at = time.monotonic()
 
 
 @dataclass

@@ -66,6 +66,11 @@ def tracking_uri() -> str:
     return uri if path == uri else f"sqlite:///{Path(path).absolute()}"
 
 
+def shown(uri: str) -> str:
+    """A URI, or a text with one in it, without the user and password it may hold."""
+    return re.sub("//[^@/]*@", "//", uri)
+
+
 class Journal:
     """An append-only record of one MLflow run; every call returns at once, whatever the server does.
 
@@ -104,7 +109,7 @@ class Journal:
             {
                 "step": step_name,
                 "name": " ".join(words),
-                "params": {key: _text(value) for key, value in _flatten({**params, **arguments})},
+                "params": flatten({**params, **arguments}),
                 "tags": {
                     "ganflow.step": step_name,
                     "ganflow.fingerprint": fingerprint,
@@ -218,7 +223,7 @@ class Journal:
         deadline = time.monotonic() + seconds
         while not (run_id := read_json(self.folder / COURIER_STATE).get("run_id")):
             if time.monotonic() > deadline:
-                raise UserError(f"MLflow at {tracking_uri()} does not answer; start it and run this again.")
+                raise UserError(f"MLflow at {shown(tracking_uri())} does not answer; start it and run this again.")
             time.sleep(0.05)
         return run_id
 
@@ -245,7 +250,8 @@ class Journal:
         while self._pending() and courier.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._pending():
-            _log.warning("MLflow at %s is away; the next step delivers what this one logged.", tracking_uri())
+            uri = shown(tracking_uri())
+            _log.warning("MLflow at %s is away; the next step delivers what this one logged.", uri)
 
 
 @dataclass(frozen=True)
@@ -291,9 +297,23 @@ def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any],
             yield json.loads(line), offset
 
 
+def flatten(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Nested parameters as MLflow's: `{"a": {"b": 1}}` becomes `{"a.b": "1"}`."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{name}": text for name, text in flatten(value).items()}
+        else:
+            flat[key] = _text(value)
+    return flat
+
+
 def read_start(folder: Path) -> dict[str, Any] | None:
-    """A journal's first event, None where its step has not written it yet."""
-    return next((event for event, _ in read_events(folder)), None)
+    """A journal's first event, None where its step has not written it yet, or the journal is gone."""
+    try:
+        return next((event for event, _ in read_events(folder)), None)
+    except FileNotFoundError:
+        return None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -314,14 +334,6 @@ def _start_courier(journals: Path) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from components.core.errors import UserError
-from components.core.journal import Journal, Status, environment_tags, journals_dir, tracking_uri
+from components.core.journal import Journal, Status, environment_tags, flatten, journals_dir, shown, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,6 +42,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 
@@ -66,8 +66,7 @@ class Store:
     @contextlib.contextmanager
     def client(self) -> Iterator["MlflowClient"]:
         """MLflow's client, while no other process writes to the same SQLite file."""
-        for name, value in _DEFAULTS.items():
-            os.environ.setdefault(name, value)
+        _set_defaults()
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -208,9 +207,9 @@ def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tag
     tags = {**environment_tags(), **tags}
     journal = Journal(
         journals_dir(),
-        {"step": "pipeline", "name": name, "run_id": run_id, "params": dict(params), "tags": tags},
+        {"step": "pipeline", "name": name, "run_id": run_id, "params": flatten(params), "tags": tags},
     )
-    url = f"{_shown(uri)}/#/experiments/{experiment_id}/runs/{run_id}" if uri.startswith("http") else None
+    url = f"{shown(uri)}/#/experiments/{experiment_id}/runs/{run_id}" if uri.startswith("http") else None
     return PipelineRun(run_id, experiment_id, uri, url, journal)
 
 
@@ -256,8 +255,6 @@ def register_model(
     Raises:
         UserError: the tracking server does not answer, or refuses.
     """
-    import mlflow
-
     run_id, uri = journal.run_id(), tracking_uri()
     network = copy.deepcopy(network).cpu().eval()
     gate = {
@@ -266,6 +263,8 @@ def register_model(
         "ganflow.weights": _digest_weights(network),
     }
     with _answering(uri), Store(uri).client() as client:
+        import mlflow
+
         mlflow.set_tracking_uri(uri)  # what follows logs through MLflow's global state
         known = _find_version(client, name, gate)
         champion = _champion(client, name)
@@ -329,7 +328,7 @@ def _create_version(
         serialization_format="pt2",
         signature=signature,
         input_example=inputs.numpy(),
-        pip_requirements=mlflow.pytorch.get_default_pip_requirements(),
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
     )
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
@@ -380,9 +379,10 @@ def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[first : first + size] for first in range(0, len(items), size))
 
 
-def _shown(uri: str) -> str:
-    """A URI without the user and password it may hold."""
-    return re.sub("//[^@/]*@", "//", uri)
+def _set_defaults() -> None:
+    """Say what MLflow reads from the environment, some of it when it is imported, unless the user does."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager
@@ -401,19 +401,20 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _answering(uri: str) -> Iterator[None]:
     """Turn what keeps a tracking store from answering into a sentence."""
+    _set_defaults()
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except Rejected as error:
-        raise UserError(f"MLflow at {_shown(uri)} refuses: {_shown(str(error))}") from error
+        raise UserError(f"MLflow at {shown(uri)} refuses: {shown(str(error))}") from error
     except MlflowException as error:
         if error.get_http_status_code() in (401, 403):
             raise UserError(
-                f"MLflow at {_shown(uri)} refuses the user or the password; "
+                f"MLflow at {shown(uri)} refuses the user or the password; "
                 "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
             ) from error
         raise UserError(
-            f"MLflow at {_shown(uri)} cannot be used; start it or set MLFLOW_TRACKING_URI. "
-            f"({_shown(' '.join(error.message.split()))})"
+            f"MLflow at {shown(uri)} cannot be used; start it or set MLFLOW_TRACKING_URI. "
+            f"({shown(' '.join(error.message.split()))})"
         ) from error

@@ -74,10 +74,28 @@ def evaluate(params: EvaluateParams, run: Run, *, folds: list[Path]) -> None:
 class RegisterParams(Section):
     """Which score decides between a registered model and its champion."""
 
-    metric: Literal["accuracy", "balanced_accuracy", "auc"] = Field(description="the gate's, mean over the folds")
+    metric: Literal["accuracy", "balanced_accuracy"] = Field(description="the gate's, mean over the folds")
 
 
 @step
 def register(params: RegisterParams, run: Run, *, folds: list[Path], report: Path) -> None:
-    """Register generator, refiner and classifier, each behind its champion's gate."""
-    (run.out / "registered.json").write_text("{}\n")
+    """Register generator, refiner and classifier; each becomes champion only where it beats the present one."""
+    import json
+
+    from components.core.tracking import register_model
+    from components.evaluation.shipping import shipments
+
+    metrics = json.loads((report / "metrics.json").read_text())[params.metric]
+    registered = {}
+    for shipment in shipments(folds, metrics):
+        register_model(
+            run.journal,
+            shipment.name,
+            shipment.network,
+            shipment.example,
+            metric=params.metric,
+            value=shipment.value,
+            tags=shipment.tags,
+        )
+        registered[shipment.name] = {params.metric: shipment.value, **shipment.tags}
+    (run.out / "registered.json").write_text(json.dumps(registered, indent=1) + "\n")

@@ -124,11 +124,15 @@ def test_an_error_shows_in_mlflow(journals: Path):
     assert the_run().data.tags["ganflow.error"] == "The cohort is empty."
 
 
-def test_a_living_step_is_delivered_as_it_goes(journals: Path):
+def test_a_living_step_is_delivered_as_it_goes_and_the_machines_load_with_it(
+    journals: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("components.core.courier._SAMPLE_SECONDS", 0.1)
     with Courier(journals), open_journal() as journal:
         journal.metrics({"loss": 1.0}, 0)
         wait_until(lambda: all_runs() and points(the_run(), "loss"))
         assert the_run().info.status == "RUNNING"
+        wait_until(lambda: points(the_run(), "system/cpu_utilization_percentage"))
 
 
 def test_what_a_dead_courier_did_is_not_doubled(journals: Path, home: Path):
@@ -182,7 +186,9 @@ def test_a_run_that_is_gone_holds_up_nobody(journals: Path, monkeypatch: pytest.
 def test_a_pipeline_run_is_one_tree(home: Path, journals: Path, monkeypatch: pytest.MonkeyPatch):
     (home / "report.html").write_text("<p>done</p>")
     with Courier(journals):
-        parent = open_pipeline_run("cardiac", "cardiac smoke", {"profile": "smoke"}, {"ganflow.pipeline": "cardiac"})
+        parent = open_pipeline_run(
+            "cardiac", "cardiac smoke", {"egan": {"gamma": 0.5}}, {"ganflow.pipeline": "cardiac"}
+        )
         for name, value in parent.environment().items():
             monkeypatch.setenv(name, value)
         for fold in range(2):
@@ -192,7 +198,7 @@ def test_a_pipeline_run_is_one_tree(home: Path, journals: Path, monkeypatch: pyt
     runs = {run.info.run_name: run for run in all_runs()}
     top = runs.pop("cardiac smoke")
     assert (top.info.run_id, top.info.status, top.data.metrics) == (parent.run_id, "FINISHED", {"accuracy": 0.9})
-    assert top.data.params == {"profile": "smoke"}
+    assert top.data.params == {"egan.gamma": "0.5"}
     assert (top.data.tags["ganflow.pipeline"], top.data.tags["ganflow.best"]) == ("cardiac", "simgan")
     assert set(runs) == {"train-egan fold=0", "train-egan fold=1"}
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.run_id}
@@ -211,8 +217,9 @@ with Journal.open("train-egan", {}, {"number": int(sys.argv[1])}, "f" * 64, {}) 
 
 
 def start_step(number: int, steps: int, seconds: float) -> subprocess.Popen[str]:
-    """A step in a process of its own, with a courier of its own."""
+    """A step in a process of its own; every fourth shares journals and so a courier."""
     environment = {name: value for name, value in os.environ.items() if name != "GANFLOW_JOURNALS"}
+    environment["GANFLOW_HOME"] += f"/{number % 4}"
     command = [sys.executable, "-c", STEP, str(number), str(steps), str(seconds)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -228,7 +235,7 @@ def test_a_killed_step_is_told_as_killed_with_all_its_metrics():
 
 @pytest.mark.slow
 def test_sixteen_steps_in_parallel_lose_nothing_on_sqlite(home: Path):
-    (home / "mlflow.db").unlink()  # so that they race for making the tables, too
+    (home / "mlflow.db").unlink()  # so that the four couriers race for making the tables, too
     steps = [start_step(number, steps=300, seconds=0) for number in range(16)]
     for step in steps:
         with step:

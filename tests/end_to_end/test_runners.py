@@ -1,0 +1,146 @@
+"""The whole pipeline, for real, under both runners: same bytes, nothing stale, nothing rerun in vain."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.core.digest import digest_path
+
+CHECKOUT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+EVERY_STEP = {
+    "prepare": 1,
+    "train-egan": 4,
+    "synthesize": 2,
+    "refine": 2,
+    "classify": 16,
+    "sweep": 4,
+    "gather": 2,
+    "evaluate": 1,
+    "register": 1,
+}
+
+
+class Workplace:
+    """A copy of the checkout in which commands run on the smoke profile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, check=True, text=True)
+        for name in filter(None, tracked.stdout.split("\0")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(CHECKOUT / name, folder / name)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(folder),  # before the checkout that is installed
+            "GANFLOW_HOME": str(folder / "home"),
+            "OMP_NUM_THREADS": "1",
+        }
+        self("git", "init", "-q")
+        self("ganflow", "params", "cardiac", "--profile", "smoke", "--write")
+
+    def __call__(self, *command: str) -> str:
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, *options: str) -> list[dict]:
+        """`ganflow run` on the raw data; the steps it went through."""
+        self("ganflow", "run", "cardiac", "--data", "out/dvc/cardiac/raw", *options)
+        return json.loads((self.folder / "out" / "cardiac" / "steps.json").read_text())
+
+    def repro(self, *options: str) -> list[str]:
+        """`dvc repro`; names of the stages that ran, with repetition."""
+        # Delivering each stage's journal is not the matter here and costs a second a stage.
+        environment = self.environment | {"GANFLOW_JOURNALS": str(self.folder / "journals")}
+        command = ["dvc", "repro", *options]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = [line for line in done.stdout.splitlines() if line.startswith("Running stage ")]
+        return [line.split("'")[1].partition("@")[0] for line in lines]
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new, 1))
+
+
+def counts(names):
+    return {name: list(names).count(name) for name in names}
+
+
+def computed(steps):
+    return counts([step["step"] for step in steps if step["state"] == "done"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = Workplace(tmp_path_factory.mktemp("place"))
+    place.stages = place.repro()
+    place.steps = place.run()
+    return place
+
+
+def dvc_output(place, step):
+    """Where `dvc repro` put what a step of `ganflow run` made."""
+    work = place.folder / "out" / "dvc" / "cardiac"
+    arguments = step["arguments"]
+    fold = work / f"fold-{arguments.get('fold')}"
+    return {
+        "prepare": work / "images",
+        "train-egan": fold / "generators" / str(arguments.get("label")),
+        "synthesize": fold / "synthetic",
+        "refine": fold / "refined",
+        "classify": fold / "trials" / f"{arguments.get('network')}-{arguments.get('training_set')}",
+        "sweep": fold / "sweeps" / str(arguments.get("network")),
+        "gather": work / "gathered" / str(arguments.get("fold")),
+        "evaluate": work / "report",
+        "register": work / "registered",
+    }[step["step"]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.xdist_group("runners")
+class TestBothRunners:
+    """These run in order, on one workplace."""
+
+    def test_every_step_gives_the_same_bytes_under_both(self, place):
+        assert computed(place.steps) == EVERY_STEP
+        assert len(place.stages) == 1 + sum(EVERY_STEP.values())
+        for step in place.steps:
+            assert digest_path(dvc_output(place, step)) == step["digest"], step
+
+    def test_a_second_run_computes_nothing(self, place):
+        assert computed(place.run()) == {}
+        assert place.repro() == []
+
+    def test_a_parameter_of_simgan_reruns_what_hangs_on_it_and_nothing_else(self, place):
+        dependent = {"refine": 2, "classify": 4, "gather": 2, "evaluate": 1, "register": 1}
+        place.edit("params.yaml", "regularisation:", "regularisation: 0.4321 #")
+        steps = place.run()
+        assert computed(steps) == dependent
+        rerun = [step for step in steps if step["step"] == "classify" and step["state"] == "done"]
+        assert {step["arguments"]["training_set"] for step in rerun} == {"simgan"}
+        stages = counts(place.repro())
+        assert stages == {name.replace("classify", "classify-simgan"): count for name, count in dependent.items()}
+
+    def test_a_changed_line_of_code_reruns_its_step(self, place):
+        name = "components/evaluation/scores.py"
+        (place.folder / name).write_text((place.folder / name).read_text() + "\n# changed\n")
+        dependent = {"gather": 2, "evaluate": 1, "register": 1}
+        assert computed(place.run()) == dependent
+        assert counts(place.repro()) == dependent
+
+    def test_one_byte_of_raw_data_reruns_everything(self, place):
+        labels = place.folder / "out" / "dvc" / "cardiac" / "raw" / "labels.csv"
+        labels.write_bytes(labels.read_bytes() + b"\n")
+        assert computed(place.run()) == EVERY_STEP
+        status = json.loads(place("dvc", "status", "--json", "prepare"))
+        assert any("raw" in str(change) for change in status["prepare"])

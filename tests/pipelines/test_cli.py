@@ -1,0 +1,88 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.core.params import read_yaml
+
+GANFLOW = Path(sys.executable).with_name("ganflow")
+
+
+@pytest.fixture
+def ganflow(tmp_path):
+    """Runs the command in an empty folder."""
+
+    def run(*words):
+        environment = os.environ | {"GANFLOW_HOME": str(tmp_path / "home")}
+        return subprocess.run([GANFLOW, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "cardiac.egan.gama=1"], "cardiac.egan.gama: unknown parameter; did you mean 'gamma'?"),
+        (["--set", "cardiac.egan.gamma=-1"], "cardiac.egan.gamma: must be ≥ 0, got -1"),
+        (["--set", "gamma=1"], "Cannot read the override 'gamma=1'; write cardiac.SECTION.NAME=VALUE."),
+        (["--profile", "huge"], "There is no profile 'huge'; choose one of default, smoke, paper."),
+        (["--data", "nowhere"], "There is no folder nowhere; give --data the folder that holds labels.csv."),
+    ],
+)
+def test_a_bad_option_ends_in_one_sentence_before_anything_is_written(ganflow, tmp_path, words, message):
+    done = ganflow("run", "cardiac", *words)
+    assert (done.returncode, done.stderr, done.stdout) == (2, f"ganflow: {message}\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_pipeline_and_an_unknown_step_list_the_known_ones(ganflow):
+    assert ganflow("run", "heart").stderr == "ganflow: There is no pipeline 'heart'; choose one of cardiac.\n"
+    assert "choose one of simulate, prepare, train-egan" in ganflow("step", "cardiac", "bake", "out=x").stderr
+
+
+def test_debug_shows_the_traceback(ganflow):
+    done = ganflow("--debug", "run", "cardiac", "--profile", "huge")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_help_lists_the_commands(ganflow):
+    text = ganflow("--help").stdout
+    assert all(command in text for command in ("run", "compile", "step", "params"))
+
+
+def test_params_written_are_the_profiles(ganflow, tmp_path):
+    shown = ganflow("params", "cardiac", "--profile", "smoke", "--set", "cardiac.egan.gamma=0.25").stdout
+    (tmp_path / "params.yaml").write_text(shown)
+    values = read_yaml(tmp_path / "params.yaml")["cardiac"]
+    assert (values["egan"]["gamma"], values["prepare"]["folds"]) == (0.25, [0, 1])
+
+
+def test_compiling_twice_gives_the_same_yaml(ganflow, tmp_path):
+    for name in ("a.yaml", "b.yaml"):
+        assert ganflow("compile", "cardiac", "--out", name).returncode == 0
+    text = (tmp_path / "a.yaml").read_text()
+    assert text == (tmp_path / "b.yaml").read_text()
+    assert all(f"exec-{name}:" in text for name in ("simulate", "train-egan", "refine", "classify", "register"))
+
+
+def test_a_step_runs_from_any_folder(ganflow, tmp_path):
+    done = ganflow("step", "cardiac", "simulate", "out=raw", "--profile", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "raw" / "labels.csv").exists()
+
+
+def test_a_failed_task_of_a_run_tells_its_own_sentence(ganflow, tmp_path):
+    raw = tmp_path / "raw"
+    ganflow("step", "cardiac", "simulate", "out=raw", "--profile", "smoke")
+    images = sorted((raw / "images").iterdir())
+    images[0].write_bytes(images[0].read_bytes()[:-100])
+    images[1].unlink()
+    done = ganflow("run", "cardiac", "--data", "raw", "--profile", "smoke")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"images/{images[0].name}: " in done.stderr
+    assert f"images/{images[1].name}: " in done.stderr
+    assert not (tmp_path / "out").exists()

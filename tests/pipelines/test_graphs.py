@@ -1,0 +1,87 @@
+"""`dvc.yaml` and the Kubeflow pipeline draw the same graph."""
+
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from kfp import dsl, local
+from kfp.local.orchestrator import task_executor
+from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
+from kfp.local.status import Status
+
+from components.core.params import read_yaml
+from pipelines.pipeline import find
+
+CHECKOUT = Path(__file__).parents[2]
+Node = frozenset
+Edges = set[tuple[Node, Node]]
+
+
+def node(step, arguments):
+    return Node({("step", step), *((name, str(value)) for name, value in arguments.items())})
+
+
+@pytest.fixture
+def kubeflow_edges(tmp_path, monkeypatch) -> Edges:
+    """Every edge between two tasks of the pipeline, loops unrolled; nothing is computed."""
+    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path))
+    made_by, edges = {}, set()
+
+    def pretend(**given):
+        inputs = OrchestratorUtils.make_task_arguments(given["task_spec"].inputs, given["io_store"])
+        artifacts = [each for value in inputs.values() for each in (value if isinstance(value, list) else [value])]
+        scalars = {name: value for name, value in inputs.items() if isinstance(value, str | float)}
+        arguments = {name: int(value) if isinstance(value, float) else value for name, value in scalars.items()}
+        for shared in ("params", "code"):
+            del arguments[shared]
+        component = given["task_spec"].component_ref.name
+        here = node(component.removeprefix("comp-").rstrip("-0123456789"), arguments)
+        edges.update((made_by[each.uri], here) for each in artifacts if isinstance(each, dsl.Artifact))
+        definitions = given["components"][component].output_definitions.artifacts
+        outputs = {name: dsl.Artifact(name=name, uri=f"{len(made_by)}-{name}") for name in definitions}
+        made_by.update({each.uri: here for each in outputs.values()})
+        return outputs, Status.SUCCESS
+
+    cardiac = find("cardiac")
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
+    with patch.object(task_executor, "execute_single_task", pretend):
+        cardiac.graph(cardiac.load(), None)()
+    return edges
+
+
+@pytest.fixture
+def dvc_edges(monkeypatch) -> Edges:
+    """Every edge between two stages of dvc.yaml, matrices unrolled."""
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(CHECKOUT)
+
+    def stage_node(stage):
+        _, _, _, step, *words = stage.cmd.replace("'", "").split()
+        pairs = dict(word.split("=", 1) for word in words)
+        return node(step, {name: value for name, value in pairs.items() if "/" not in value})
+
+    graph = Repo().index.graph
+    return {(stage_node(producer), stage_node(consumer)) for consumer, producer in graph.edges}
+
+
+def test_both_graphs_have_the_same_edges(kubeflow_edges, dvc_edges):
+    assert kubeflow_edges == dvc_edges
+    assert len(kubeflow_edges) > 100
+
+
+def test_every_stage_hangs_on_its_own_section_and_code_alone():
+    stages = read_yaml(CHECKOUT / "dvc.yaml")["stages"]
+    cardiac = find("cardiac")
+    steps = cardiac.steps(cardiac.load())
+    for name, stage in stages.items():
+        step, _ = steps[stage["cmd"].split()[3]]
+        code = [dependency for dependency in stage["deps"] if dependency.startswith("components/")]
+        assert code == ["components/core", step.package.relative_to(CHECKOUT).as_posix()], name
+
+
+def test_no_two_stages_share_an_output():
+    from dvc.repo import Repo
+
+    outputs = [out.fspath for stage in Repo(CHECKOUT).index.stages for out in stage.outs]
+    assert len(outputs) == len(set(outputs)) > 60
