@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from kfp import dsl
+from pydantic import Field
 
 import components.classification.component as classification
 import components.data_prep.component as data_prep
@@ -37,7 +38,7 @@ NETWORKS = list(get_args(Network))
 class Sweep(ComputeSection):
     """What the sweep adds to the classifier's section."""
 
-    ratios: list[int]
+    ratios: list[int] = Field(min_length=1)
 
 
 class CardiacParams(Section):

@@ -2,15 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from components.core.params import ComputeSection, TrainingSection
 from components.core.step import Run, step
-
-if TYPE_CHECKING:
-    pass
 
 Network = Literal["resnet50", "xception"]
 TrainingSet = Literal["none", "classic", "egan", "simgan"]
@@ -31,10 +28,10 @@ class ClassifyParams(TrainingSection):
 
 
 class SweepParams(ComputeSection):
-    """Settings of the sweep of Figure 7."""
+    """Settings of the sweep of Figure 7; its points without synthetic images are the sets `none` and `classic`."""
 
     classify: ClassifyParams
-    ratios: list[int] = Field(min_length=1, description="synthetic images per real one")
+    ratios: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="synthetic images per real one")
 
 
 @step
@@ -62,6 +59,7 @@ def classify(
             "network": network,
             "training_set": training_set,
             "fold": fold,
+            "ratio": params.ratios[training_set],
             "images": outcome.images,
             "labels": trial.test_labels,
             "probabilities": outcome.probabilities.tolist(),
@@ -72,13 +70,18 @@ def classify(
 
 @step
 def sweep(params: SweepParams, run: Run, *, data: Path, generated: Path, fold: int, network: Network) -> None:
-    """Train one network with every ratio of synthetic images, with and without classic augmentation (Figure 7)."""
+    """Train one network with every ratio of synthetic images, with and without classic augmentation (Figure 7).
+
+    The ratio of the training set `egan` is left out where it would be that set again.
+    """
     from components.classification.trial import Trial
 
     trial = Trial(data, generated, fold, network, params.classify, run)
     points = []
     for classic in (False, True):
         for ratio in params.ratios:
+            if not classic and ratio == params.classify.ratios["egan"]:
+                continue
             name = f"ratio-{ratio}-{'classic' if classic else 'plain'}"
             outcome = trial.conduct(ratio, classic=classic, name=name)
             point = {

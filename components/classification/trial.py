@@ -19,6 +19,7 @@ from components.core.training import Batches, History, device, train
 if TYPE_CHECKING:
     from components.classification.step import ClassifyParams
 
+
 @dataclass(frozen=True)
 class Outcome:
     """A trained network, the number of images it was trained on, and its probabilities (N, classes) in the test."""

@@ -37,6 +37,7 @@ GRACE_SECONDS = 10.0
 
 _BACKOFF_SECONDS = 10.0
 _SAMPLE_SECONDS = 10.0
+_ORPHAN_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Courier:
 
     def __enter__(self) -> "Courier":
         self._journals.mkdir(parents=True, exist_ok=True)
-        self._older = {folder for folder in self._folders() if not _lives(folder)}
+        self._orphans = {folder for folder in self._folders() if _is_orphan(folder)}
         self._thread.start()
         return self
 
@@ -91,8 +92,8 @@ class Courier:
         return sorted((path.parent for path in self._journals.glob(f"*/{EVENTS}")), reverse=True)
 
     def _owed(self) -> bool:
-        """Whether a step that lived in this courier's time has ended, and its journal is not delivered."""
-        mine = set(self._folders()) - self._older - self._undeliverable
+        """Whether the journal of a step that ended of late is not delivered; older ones are worth a try, no wait."""
+        mine = set(self._folders()) - self._orphans - self._undeliverable
         return any(not _lives(folder) for folder in mine)
 
     def _deliver(self, folder: Path) -> None:
@@ -260,6 +261,13 @@ def _lives(folder: Path) -> bool:
         return is_alive(folder)
     except FileNotFoundError:
         return False
+
+
+def _is_orphan(folder: Path) -> bool:
+    """Whether a journal was left behind by couriers of former times."""
+    with contextlib.suppress(FileNotFoundError):
+        return not is_alive(folder) and time.time() - (folder / EVENTS).stat().st_mtime > _ORPHAN_SECONDS
+    return False
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -407,14 +408,16 @@ def _answering(uri: str) -> Iterator[None]:
     try:
         yield
     except Rejected as error:
-        raise UserError(f"MLflow at {shown(uri)} refuses: {shown(str(error))}") from error
+        raise UserError(f"MLflow at {shown(uri)} refuses: {textwrap.shorten(shown(str(error)), 300)}") from error
     except MlflowException as error:
         if error.get_http_status_code() in (401, 403):
             raise UserError(
                 f"MLflow at {shown(uri)} refuses the user or the password; "
                 "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
             ) from error
+        reason = textwrap.shorten(shown(error.message), 300)
         raise UserError(
-            f"MLflow at {shown(uri)} cannot be used; start it or set MLFLOW_TRACKING_URI. "
-            f"({shown(' '.join(error.message.split()))})"
+            f"MLflow at {shown(uri)} cannot be used; start it or set MLFLOW_TRACKING_URI ({reason})."
         ) from error
+    except OSError as error:
+        raise UserError(f"MLflow's store {shown(uri)} cannot be opened; set MLFLOW_TRACKING_URI ({error}).") from error

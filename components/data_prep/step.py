@@ -37,7 +37,8 @@ class PrepareParams(Section):
     low_percentile: float = Field(ge=0, lt=50, description="what becomes -1")
     high_percentile: float = Field(gt=50, le=100, description="what becomes 1")
     classes: Annotated[list[Annotated[str, Field(pattern=r"^[\w-]+$")]], AfterValidator(_distinct)] = Field(
-        min_length=2, description="names, fit for file names, in the order of their indices; the last is the positive one"
+        min_length=2,
+        description="names, fit for file names, in the order of their indices; the last is the positive one",
     )
     folds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(
         min_length=2, description="the folds' names"

@@ -9,6 +9,8 @@ from components.evaluation.histories import History, windowed
 from components.evaluation.published import ACCURACY, NETWORK_NAMES, SET_NAMES
 from components.evaluation.scores import Scores, Summary
 
+UNMEASURED = Summary(math.nan, math.nan, ())
+
 MUTATION = "fitness_"
 """Prefix of the columns of an E-GAN history that hold a child's fitness; their order numbers the survivors."""
 
@@ -98,10 +100,9 @@ def _accuracy_chart(network: Network, scores: Scores, limits: tuple[float, float
 
 
 def _ratio_chart(network: Network, scores: Scores, limits: tuple[float, float]) -> Chart:
-    ratios = sorted(scores.ratio[network])
-    plain, augmented = (
-        [curves[network][ratio] for ratio in ratios] for curves in (scores.ratio, scores.ratio_augmented)
-    )
+    both = (scores.ratio[network], scores.ratio_augmented[network])
+    ratios = sorted(set().union(*both))
+    plain, augmented = ([curve.get(ratio, UNMEASURED) for ratio in ratios] for curve in both)
     return Chart(
         f"ratio-{network}",
         f"{NETWORK_NAMES[network]}: accuracy (%)",

@@ -27,6 +27,7 @@ class Classification(Record):
     """One classifier's answers on a fold's test part of N images.
 
     Attributes:
+        ratio: generated images per real one in the training set.
         images: number of training images.
         labels: (N,) indices of the true classes.
         probabilities: (N, classes).
@@ -35,6 +36,7 @@ class Classification(Record):
     network: Network
     training_set: TrainingSet
     fold: int
+    ratio: int
     images: int
     labels: tuple[int, ...]
     probabilities: tuple[tuple[float, ...], ...]

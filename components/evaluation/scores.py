@@ -139,11 +139,14 @@ def _table(folds: Sequence[Fold], metric: Any) -> Table:
 
 
 def _curves(folds: Sequence[Fold], augmented: bool) -> dict[Network, dict[int, Summary]]:
+    """Accuracy by ratio: the sweep's points, and those that the tables' own training sets are already."""
+    own_sets = ("classic",) if augmented else ("none", "egan")
     values: dict[Network, dict[int, list[float]]] = {}
     for fold in folds:
-        for point in fold.points:
-            if point.augmented == augmented:
-                values.setdefault(point.network, {}).setdefault(point.ratio, []).append(point.accuracy)
+        own = [(each, accuracy(each)) for each in fold.classifications if each.training_set in own_sets]
+        swept = [(point, point.accuracy) for point in fold.points if point.augmented == augmented]
+        for each, value in (*own, *swept):
+            values.setdefault(each.network, {}).setdefault(each.ratio, []).append(value)
     return {network: {ratio: summarise(found) for ratio, found in curve.items()} for network, curve in values.items()}
 
 

@@ -20,20 +20,20 @@ class EGAN:
     """Evolutionary GAN; implements `components.core.training.Algorithm`.
 
     Three children start from one parent and share its noise, so they share its images and the discriminator's
-    look at them; and because the discriminator couples no samples, the gradient of each objective at an image is
-    that objective's slope at the image's logit times the same ∂D/∂x. One pass forward through both networks and
-    one back through the discriminator therefore serve all mutations; only the generator's backward pass runs
-    once a mutation. `tests/benchmarks/egan.py` holds the textbook version and compares.
+    look at them; and because the discriminator couples no samples, the gradient of each objective at an image
+    is that objective's slope at the image's logit times the same ∂D/∂x. One pass forward through both networks
+    and one back through the discriminator therefore serve all mutations; only the generator's backward pass
+    runs once a mutation. `tests/benchmarks/egan.py` holds the textbook version and compares.
 
     Args:
-        generator: noise (N, generator.latent_dim) → images (N, C, H, W) in [-1, 1]. It is the parent, and after
-            every `step` the survivor: the network to save.
+        generator: noise (N, generator.latent_dim) → images (N, C, H, W) in [-1, 1]. It is the parent, and
+            after every `step` the survivor: the network to save.
         discriminator: images → logits (N,); must couple no samples (no batch normalisation).
         learning_rate_generator, learning_rate_discriminator, betas: Adam's.
         gamma: weight of diversity in the fitness, ≥ 0.
         alpha: of mixup's Beta(alpha, alpha), > 0.
-        discriminator_steps: n_D, discriminator steps a generation. We read: all on the generation's real images,
-            each with fresh noise and fresh λ.
+        discriminator_steps: n_D, discriminator steps a generation. We read: all on the generation's real
+            images, each with fresh noise and fresh λ.
         mutations: names out of `losses.MUTATIONS`, one child each.
         selection: "fitness" keeps the fittest child, "random" any one (the baseline that tells what selection
             is worth).
@@ -63,9 +63,7 @@ class EGAN:
         self.mutations = tuple(mutations)
         self.selection = selection
         self.discriminator_weights = list(discriminator.parameters())
-        self.discriminator_optimiser = Adam(
-            self.discriminator_weights, learning_rate_discriminator, betas, fused=True
-        )
+        self.discriminator_optimiser = Adam(self.discriminator_weights, learning_rate_discriminator, betas, fused=True)
         networks = [self.generator, *(copy.deepcopy(self.generator) for _ in self.mutations[1:])]
         self.children = [_Individual(network, learning_rate_generator, betas) for network in networks]
         self.parent = self.children[0]  # the first child is bred in the parent's place
@@ -140,9 +138,7 @@ class EGAN:
         gradients = []
         for name in self.mutations:
             slope = _slope(name, logits).view(-1, 1, 1, 1)
-            gradients.append(
-                torch.autograd.grad(images, self.parent.weights, slope * sensitivity, retain_graph=True)
-            )
+            gradients.append(torch.autograd.grad(images, self.parent.weights, slope * sensitivity, retain_graph=True))
         for child in self.children[1:]:
             child.copy_from(self.parent)
         for child, gradient in zip(self.children, gradients, strict=True):
@@ -188,7 +184,7 @@ def quality(logits: Tensor) -> Tensor:
 
 
 def diversity(gradients: Sequence[Tensor]) -> Tensor:
-    """F_d = −log ‖∇_D[−E log D(x) − E log(1 − D(G(z)))]‖, the norm over all discriminator weights together."""
+    """F_d = −log ‖∇_D[−E log D(x) − E log(1 − D(G(z)))]‖, the norm over all the discriminator's weights."""
     return -get_total_norm(gradients).log()
 
 
@@ -224,7 +220,7 @@ class _Individual:
         return [*self.weights, *self.generator.buffers(), *moments]
 
     def _create_moments(self) -> None:
-        """Adam creates its moments in its first step; a step of no length makes them copyable from the start."""
+        """Adam creates its moments in its first step; a step of no length makes them exist from the start."""
         self.descend([torch.zeros_like(weight) for weight in self.weights])
         for weight in self.weights:
             self.optimiser.state[weight]["step"].zero_()

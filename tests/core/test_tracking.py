@@ -186,9 +186,8 @@ def test_a_run_that_is_gone_holds_up_nobody(journals: Path, monkeypatch: pytest.
 def test_a_pipeline_run_is_one_tree(home: Path, journals: Path, monkeypatch: pytest.MonkeyPatch):
     (home / "report.html").write_text("<p>done</p>")
     with Courier(journals):
-        parent = open_pipeline_run(
-            "cardiac", "cardiac smoke", {"egan": {"gamma": 0.5}}, {"ganflow.pipeline": "cardiac"}
-        )
+        params, tags = {"egan": {"gamma": 0.5}}, {"ganflow.pipeline": "cardiac"}
+        parent = open_pipeline_run("cardiac", "cardiac smoke", params, tags)
         for name, value in parent.environment().items():
             monkeypatch.setenv(name, value)
         for fold in range(2):
@@ -320,6 +319,20 @@ def test_a_pipeline_run_fails_fast_where_no_server_answers(port: int, monkeypatc
     with pytest.raises(UserError, match=f"MLflow at http://127.0.0.1:{port} cannot be used; start it") as error:
         open_pipeline_run("cardiac", "cardiac", {}, {})
     assert "secret" not in str(error.value)
+
+
+def test_a_pipeline_run_fails_fast_where_the_store_cannot_be_made(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db/mlflow.db")
+    with pytest.raises(UserError, match="cannot be opened; set MLFLOW_TRACKING_URI"):
+        open_pipeline_run("cardiac", "cardiac", {}, {})
+
+
+def test_what_a_former_courier_left_behind_is_delivered(journals: Path):
+    with open_journal() as journal:
+        pass
+    os.utime(journal.folder / "events.jsonl", (0, 0))
+    deliver(journals)
+    assert the_run().info.status == "FINISHED"
 
 
 def test_a_pipeline_run_fails_fast_where_the_password_is_wrong(monkeypatch: pytest.MonkeyPatch):

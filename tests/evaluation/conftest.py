@@ -31,7 +31,7 @@ class Cohort:
     labels: np.ndarray
     fold_count: int
     steps: int = 60
-    ratios: Sequence[int] = (0, 1, 3)
+    ratios: Sequence[int] = (1, 2)
     accuracy: dict[str, float] = field(default_factory=lambda: dict(zip(SETS, (0.70, 0.74, 0.78, 0.80), strict=True)))
 
     def __post_init__(self) -> None:
@@ -114,6 +114,7 @@ class Cohort:
             "network": network,
             "training_set": name,
             "fold": fold,
+            "ratio": {"egan": 3, "simgan": 4}.get(name, 0),
             "images": len(self.real.training(fold)) * (1 + SETS.index(name)),
             "labels": labels.tolist(),
             "probabilities": np.stack([1 - of_patient, of_patient], axis=1).tolist(),

@@ -13,6 +13,7 @@ def answers_of(labels, patient_probabilities, network="resnet50", training_set="
         network=network,
         training_set=training_set,
         fold=fold,
+        ratio=0,
         images=10,
         labels=labels,
         probabilities=[(1 - each, each) for each in patient_probabilities],

@@ -71,7 +71,7 @@ class Uniform(nn.Module):
 
 
 def test_fitness_against_hand_computed_values() -> None:
-    """Real brightness 1, fake b, D = σ(w·brightness): ∂/∂w [−log D(x) − log(1 − D(G))] = −σ(−w) + b·σ(w·b)."""
+    """Real brightness 1, fake b, D = σ(w·brightness): ∂/∂w[−log D(x) − log(1 − D(G))] = −σ(−w) + b σ(wb)."""
     egan = EGAN(
         Uniform(-0.5),
         Brightness(),
@@ -108,7 +108,7 @@ def test_the_survivor_is_the_fittest_child() -> None:
 
 
 def test_the_saved_generator_is_the_survivor_bred_alone() -> None:
-    """Each generation is repeated with the surviving mutation as the only child: same weights, same moments."""
+    """Repeated with the surviving mutation as the only child, a generation ends in the same state."""
     egan = make_egan()
     first_survivors = 0
     for generation in range(8):
@@ -178,13 +178,11 @@ def test_random_selection_keeps_any_child() -> None:
 
 
 def test_random_selection_follows_the_global_generator() -> None:
-    runs = [[int(egan.step(real_images(g))["survivor"]) for g in range(5)] for egan in _two_random_egans()]
-    assert runs[0] == runs[1]
-
-
-def _two_random_egans():
+    histories = []
     for _ in range(2):
-        yield make_egan(selection="random")
+        egan = make_egan(selection="random")
+        histories.append([int(egan.step(real_images(generation))["survivor"]) for generation in range(5)])
+    assert histories[0] == histories[1]
 
 
 def test_the_discriminator_takes_its_steps_before_the_mutations() -> None:
@@ -196,10 +194,10 @@ def test_the_discriminator_takes_its_steps_before_the_mutations() -> None:
 
 def test_judging_leaves_the_discriminator_as_trained() -> None:
     egan = make_egan()
-    trained = []
-    egan.discriminator_optimiser.register_step_post_hook(lambda *_: trained.append(weights(egan.discriminator)))
+    discriminator, trained = egan.discriminator, []
+    egan.discriminator_optimiser.register_step_post_hook(lambda *_: trained.append(weights(discriminator)))
     egan.step(real_images(0))
-    assert torch.equal(trained[-1], weights(egan.discriminator))
+    assert torch.equal(trained[-1], weights(discriminator))
 
 
 def test_samples_come_from_fixed_noise_and_draw_nothing() -> None:

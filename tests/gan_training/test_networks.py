@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from components.core.errors import UserError
-from components.gan_training.networks import Discriminator, Generator
+from components.gan_training.networks import Blur, Discriminator, Generator
 
 
 @pytest.mark.parametrize("size", [16, 80])
@@ -27,9 +27,9 @@ def test_discriminator_gives_one_logit_an_image(channels: int, size: int) -> Non
 
 @pytest.mark.parametrize("size", [0, -16, 8, 81])
 def test_a_size_that_is_no_multiple_of_16_is_refused(size: int) -> None:
-    with pytest.raises(UserError, match=f"16 pixels.*{size}"):
+    with pytest.raises(UserError, match=f"multiple of 16 pixels.*not {size}"):
         Generator(latent_dim=8, channels=1, width=4, size=size)
-    with pytest.raises(UserError, match=f"16 pixels.*{size}"):
+    with pytest.raises(UserError, match=f"multiple of 16 pixels.*not {size}"):
         Discriminator(channels=1, width=4, size=size)
 
 
@@ -52,3 +52,16 @@ def test_discriminator_couples_no_samples() -> None:
     assert gradient[1].abs().sum() > 0
     assert gradient[[0, 2, 3]].abs().sum() == 0
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules())
+
+
+def test_a_checkerboard_reaches_neither_out_of_the_generator_nor_into_the_discriminator() -> None:
+    rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    checkerboard = ((rows + columns) % 2 * 2.0 - 1.0).expand(1, 1, 8, 8)
+    blurred = Blur(channels=1)(checkerboard)
+    assert blurred[..., 1:-1, 1:-1].abs().max() == 0
+
+
+def test_blurring_leaves_an_even_image_as_it_is_within_its_border() -> None:
+    even = torch.full((2, 3, 8, 8), 0.5)
+    inner = (..., slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(Blur(channels=3)(even)[inner], even[inner])
