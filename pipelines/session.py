@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -29,13 +30,12 @@ def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: 
         UserError: bad parameters, no tracking server, or a task's own message.
     """
     params = pipeline.load(profile, overrides)
-    os.environ["GANFLOW_HOME"] = str(state_dir())
     name = f"{pipeline.name} {profile} {data.name if data else 'simulated'}"
-    settings = {key: json.dumps(value) for key, value in leaves(params.model_dump(mode="json"))}
-    parent = open_pipeline_run(pipeline.name, name, settings, {"ganflow.profile": profile})
-    os.environ.update(parent.environment())
+    parent = open_pipeline_run(pipeline.name, name, params.model_dump(mode="json"), {"ganflow.profile": profile})
     watch = Watch()
-    with Courier(journals_dir()):
+    environment = os.environ | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
+    environment.pop("MLFLOW_RUN_ID", None)  # else every task would log into that one run
+    with patch.dict(os.environ, environment, clear=True), Courier(journals_dir()):
         try:
             with RunView(watch, journals_dir()):
                 run_locally(pipeline.graph(params, data), watch)
@@ -64,8 +64,9 @@ def _write_report(watch: Watch, out: Path) -> dict[str, float]:
         for task in watch.tasks
     ]
     (out / "steps.json").write_text(json.dumps(steps, indent=1) + "\n")
-    metrics = leaves(json.loads((out / "metrics.json").read_text()), separator="/")
-    return {key: float(value) for key, value in metrics if isinstance(value, int | float)}
+    metrics = json.loads((out / "metrics.json").read_text())
+    del metrics["published"]  # the paper's numbers are not this run's
+    return {key: float(value) for key, value in leaves(metrics, "/") if isinstance(value, int | float)}
 
 
 def _counts(watch: Watch) -> dict[str, str]:

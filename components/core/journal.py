@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock
 
 from components.core.errors import UserError
+from components.core.params import leaves
 from components.core.storage import state_dir
 
 if TYPE_CHECKING:
@@ -299,13 +300,7 @@ def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any],
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, str]:
     """Nested parameters as MLflow's: `{"a": {"b": 1}}` becomes `{"a.b": "1"}`."""
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{name}": text for name, text in flatten(value).items()}
-        else:
-            flat[key] = _text(value)
-    return flat
+    return {key: _text(value) for key, value in leaves(tree)}
 
 
 def read_start(folder: Path) -> dict[str, Any] | None:

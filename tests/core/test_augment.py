@@ -1,4 +1,5 @@
 import torch
+
 from components.core.augment import classic_copies, flip_and_shift
 
 

@@ -37,12 +37,6 @@ def fail(params: Params, run: Run) -> None:
     raise UserError("This input is bad; mend it.")
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
-
-
 @pytest.fixture
 def source(tmp_path):
     path = tmp_path / "source"

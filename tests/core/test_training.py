@@ -52,9 +52,7 @@ def params(**changes):
 
 
 @pytest.fixture
-def make_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
-
+def make_run(tmp_path):
     def make(fingerprint="f"):
         return Run(tmp_path, fingerprint, 7, Checkpoints(fingerprint), Journal(tmp_path / "journals", {"step": "s"}))
 

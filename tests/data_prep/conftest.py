@@ -89,12 +89,6 @@ class DataFolder:
         return ImageSet.load(out)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
-
-
 @pytest.fixture
 def folder(tmp_path):
     return DataFolder(tmp_path)

@@ -6,12 +6,12 @@ import random
 import time
 
 import pytest
+from trainers import execute
 
 from components.core.digest import digest_path
 from components.data_prep.step import prepare, simulate
 from components.gan_training.step import synthesize, train_egan
 from pipelines.pipeline import find
-from trainers import execute
 
 KILLS = 5
 SETTINGS = {

@@ -11,12 +11,6 @@ from components.evaluation.step import GatherParams, gather
 PARAMS = GatherParams(shown_images=4, network="xception", training_set="simgan")
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
-
-
 @pytest.fixture
 def cohort(make_cohort, tmp_path):
     return make_cohort(tmp_path, fold_count=2)
