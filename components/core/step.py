@@ -18,9 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.core.digest import digest_code, digest_json, digest_path
 from components.core.errors import UserError
+from components.core.journal import Journal
 from components.core.params import ComputeSection, Section, check
 from components.core.storage import Checkpoints
-from components.core.journal import Journal
 
 CORE = Path(__file__).parent
 

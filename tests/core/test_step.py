@@ -105,14 +105,14 @@ def test_a_finished_step_replaces_the_old_output_whole(tmp_path, source):
 
 
 def test_a_missing_input_is_named(tmp_path, source):
-    with pytest.raises(UserError, match="Input not found: .*nowhere"):
+    with pytest.raises(UserError, match=r"Input not found: .*nowhere"):
         write_text(Params(text="a"), source=tmp_path / "nowhere", more=[], fold=0, out=tmp_path / "out")
 
 
 def test_missing_unknown_and_mistyped_arguments_are_named(tmp_path, source):
     with pytest.raises(UserError, match="takes no folds, needs fold"):
         write_text(Params(text="a"), source=source, more=[], folds=0, out=tmp_path / "out")
-    with pytest.raises(UserError, match="fold: .*integer.*'x'"):
+    with pytest.raises(UserError, match=r"fold: .*integer.*'x'"):
         write_text(Params(text="a"), source=source, more=[], fold="x", out=tmp_path / "out")
 
 
