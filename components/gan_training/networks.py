@@ -48,7 +48,7 @@ class Generator(nn.Module):
             nn.Linear(latent_dim, widths[0] * grid**2, bias=False),
             nn.Unflatten(1, (widths[0], grid, grid)),
             nn.BatchNorm2d(widths[0]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             *(layer for wide, narrow in pairwise(widths) for layer in _enlarge(wide, narrow)),
             _bilinear_at_first(nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)),
             Blur(channels),
@@ -78,7 +78,7 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(
             Blur(channels),
             spectral_norm(nn.Conv2d(channels, width, 4, stride=2, padding=1)),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             *(layer for narrow, wide in pairwise(widths) for layer in _halve(narrow, wide)),
             nn.Flatten(),
             spectral_norm(nn.Linear(widths[-1] * grid**2, 1)),
@@ -118,12 +118,12 @@ def _enlarge(wide: int, narrow: int) -> list[nn.Module]:
         nn.Conv2d(wide, narrow, 3, padding=1, bias=False),
         nn.Upsample(scale_factor=2, mode="bilinear"),
         nn.BatchNorm2d(narrow),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
 
 
 def _halve(narrow: int, wide: int) -> list[nn.Module]:
-    return [spectral_norm(nn.Conv2d(narrow, wide, 3, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+    return [spectral_norm(nn.Conv2d(narrow, wide, 3, stride=2, padding=1)), nn.LeakyReLU(0.2, inplace=True)]
 
 
 def _bilinear_at_first(layer: nn.ConvTranspose2d) -> nn.ConvTranspose2d:

@@ -1,5 +1,6 @@
 """Steps: train one E-GAN a fold and class; synthesize images of every class with the trained generators."""
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,8 @@ class EganParams(TrainingSection):
     generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
     betas: tuple[float, float] = Field(description="Adam's")
-    generations: int = Field(ge=1)
+    epochs: float = Field(gt=0, description="at most so many passes over all images of the fold's training part")
+    generations: int = Field(ge=1, description="at most")
     discriminator_steps: int = Field(ge=1, description="n_D, before every round of mutations")
     gamma: float = Field(ge=0, description="weight of diversity in the fitness")
     alpha: float = Field(gt=0, description="mixup's Beta(α, α)")
@@ -81,12 +83,17 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         [Batches(images, batch_size=params.batch_size, seed=run.seed)],
         params,
         run,
-        steps=params.generations,
+        steps=_generations(params, len(training_part)),
         augment=lambda batch: [flip_and_shift(batch[0], params.translation)],
         observe=lambda generation: run.journal.image(f"samples/{generation:06d}", grid(egan.samples().cpu().numpy())),
     )
     history.save(run.out / "history.csv")
     save_model(run.out, generator, generator_config, origin=origin, label=label)
+
+
+def _generations(params: EganParams, images: int) -> int:
+    """How long to train: every class as long as the whole fold would take, so that the rarer is not cut short."""
+    return min(params.generations, math.ceil(params.epochs * images / params.batch_size))
 
 
 @step
