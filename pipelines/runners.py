@@ -23,6 +23,9 @@ from components.core.storage import state_dir
 SHARED_ARGUMENTS = ("params", "code", "source", "digest")
 """Arguments that all tasks of a step share; the others tell them apart."""
 
+KFP_LOG = re.compile(r"\s*(\d\d:\d\d:\d\d\.\d{3} - |-{20})")
+"""Lines of `kfp.local` itself among the output of tasks."""
+
 
 @dataclass
 class Task:
@@ -100,8 +103,8 @@ class _TaskOutput(io.TextIOBase):
 
     def write(self, text: str) -> int:
         task = getattr(self._current, "task", None)
-        if task and text.strip():
-            task.printed.append(text.strip("\n"))
+        if task and text.strip() and not KFP_LOG.match(text):
+            task.printed.append(text.strip())
         return len(text)
 
 
@@ -127,6 +130,7 @@ def _watched(watch: Watch, current: threading.local) -> Iterator[None]:
             task.state = "done" if status == Status.SUCCESS else "failed"
         task.outputs = {name: artifact.path for name, artifact in outputs.items()}
         task.facts = next((dict(artifact.metadata) for artifact in outputs.values()), {})
+        current.task = None
         return outputs, status
 
     def watched_dispatch(**given: Any) -> tuple[dict[str, Any], Status]:

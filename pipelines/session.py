@@ -79,13 +79,13 @@ def _failures(watch: Watch) -> str:
 
 
 def _message(task: Task) -> str:
-    lines = [line.strip() for line in task.printed]
+    lines = task.printed
     for number, line in enumerate(lines):
         if line.startswith(USER_ERROR):
             return "\n".join([line.removeprefix(USER_ERROR), *lines[number + 1 :]])
     log = state_dir() / "logs" / f"{task.title.replace(' ', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("\n".join(task.printed) + "\n")
+    log.write_text("\n".join(lines) + "\n")
     return f"{lines[-1] if lines else 'it ended without a word'} (its output: {log}); run again to resume."
 
 

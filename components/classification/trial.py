@@ -60,8 +60,7 @@ class Trial:
             raise UserError(
                 f"The images in {generated} do not descend from the training part of fold {fold}; generate them again."
             )
-        counts = {"training images": len(self._training), "test images": len(self._test)}
-        run.journal.dataset(f"fold {fold}, training part", self.origin, str(data), counts)
+        run.journal.dataset(f"fold {fold}, training part", self.origin, str(data), self._training.counts())
 
     def conduct(self, ratio: int, *, classic: bool, name: str) -> Outcome:
         """Train on the real images, `ratio` generated ones per real one and, with `classic`, augmented copies; test.

@@ -87,6 +87,10 @@ class ImageSet:
         """The images of one class."""
         return self.where(self.labels == self.classes.index(name))
 
+    def counts(self) -> dict[str, int]:
+        """Images by class."""
+        return {name: int((self.labels == index).sum()) for index, name in enumerate(self.classes)}
+
     def digest(self) -> str:
         """SHA-256 over images, labels, groups and classes (not folds: a part has the same digest anywhere)."""
         content = hashlib.sha256()

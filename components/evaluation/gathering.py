@@ -124,7 +124,7 @@ class Sources:
             fold=self.fold,
             origin=training.digest(),
             classes=self.real.classes,
-            counts={part: {name: len(each.of_class(name)) for name in each.classes} for part, each in parts.items()},
+            counts={part: each.counts() for part, each in parts.items()},
             shipped=shipped,
             classifications=tuple(result for _, result in self.classifications.values()),
             points=self.points,

@@ -62,7 +62,7 @@ def shipments(folds: list[Path], scores: dict[str, Any]) -> Iterator[Shipment]:
     tags = {"fold": str(fold.fold), "origin": fold.origin, "classes": ", ".join(fold.classes)}
 
     def mean_score(training_set: str) -> float:
-        return fmean(scores[network][training_set]["mean"] for network in fold.networks)
+        return fmean(sets[training_set]["mean"] for sets in scores.values())
 
     generators = [load_model(models / f"generator-{label}", Generator) for label in fold.classes]
     noise = torch.randn(2, generators[0].latent_dim, generator=torch.Generator().manual_seed(0))

@@ -54,7 +54,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
     training_part = ImageSet.load(data).training(fold)
     origin = training_part.digest()
     real = training_part.of_class(label)
-    run.journal.dataset(f"fold {fold}, training part", origin, str(data), {f"{label} images": len(real)})
+    run.journal.dataset(f"fold {fold}, training part", origin, str(data), training_part.counts())
 
     channels, size = real.images.shape[1], real.images.shape[2]
     generator_config = {

@@ -44,8 +44,7 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
     origin = real.digest()
     if generated.origin != origin:
         raise UserError(f"The images in {synthetic} do not descend from fold {fold} of {data}; synthesize them again.")
-    counts = {"real images": len(real), "synthetic images": len(generated)}
-    run.journal.dataset(f"fold {fold}, training part", origin, str(data), counts)
+    run.journal.dataset(f"fold {fold}, training part", origin, str(data), real.counts())
 
     real_images = torch.from_numpy(np.array(real.images)).to(device())
     images = torch.from_numpy(np.array(generated.images)).to(device())

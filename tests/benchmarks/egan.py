@@ -1,7 +1,11 @@
 """Times E-GAN's generation step against its textbook version: `python tests/benchmarks/egan.py`.
 
-Both start from the same networks and draw from the same seed. They must agree over a few generations, else the
-exit code is 1; then they are timed in turn, in the same process, at one thread and at two. The target is 1.4×.
+Both start from the same networks and draw from the same seed; they are timed in turn, in the same process, at one
+thread and at two, in float32. The target is 1.4×.
+
+Before, they must agree over a few generations, else the exit code is 1: in float64 in every weight, which shows
+that the algorithm is the same; in float32 in every survivor and, within `FLOAT32_TOLERANCE`, in its fitness. Single
+weights are no measure in float32: with β₁ = 0 Adam turns the rounding of a gradient near 0 into a full step.
 """
 
 import argparse
@@ -19,8 +23,11 @@ from components.gan_training.egan import EGAN
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 from components.gan_training.networks import Discriminator, Generator
 
-GAMMA, ALPHA, BETAS = 0.1, 0.4, (0.5, 0.99)
-TOLERANCE = 1e-3
+GAMMA, ALPHA, BETAS = 0.1, 1.0, (0.0, 0.99)
+FLOAT64_TOLERANCE = 1e-9
+"""Largest difference of the survivors' weights."""
+FLOAT32_TOLERANCE = 1e-3
+"""Largest difference of the survivors' fitness."""
 
 
 class TextbookEGAN:
@@ -77,30 +84,40 @@ def main() -> int:
     arguments = read_arguments()
     torch.use_deterministic_algorithms(True)
     agree = True
-    print("threads  textbook ms  ours ms  ratio  largest difference of the generators' weights")
+    print("threads  textbook ms  ours ms  ratio  differences: weights (float64)  fitness (float32)")
     for threads in arguments.threads:
         torch.set_num_threads(threads)
-        difference = compare(arguments)
+        weights, _ = differences(arguments, torch.float64)
+        _, fitness = differences(arguments, torch.float32)
         slow, fast = measure(arguments)
-        agree = agree and difference < TOLERANCE
-        print(f"{threads:7d}  {1e3 * slow:11.1f}  {1e3 * fast:7.1f}  {slow / fast:5.2f}  {difference:.1e}")
+        print(
+            f"{threads:7d}  {1e3 * slow:11.1f}  {1e3 * fast:7.1f}  {slow / fast:5.2f}  {weights:30.1e}  {fitness:17.1e}"
+        )
+        agree = agree and weights < FLOAT64_TOLERANCE and fitness < FLOAT32_TOLERANCE
     if not agree:
-        print(f"The two versions differ by more than {TOLERANCE}.", file=sys.stderr)
+        print("The two versions do not compute the same.", file=sys.stderr)
     return 0 if agree else 1
 
 
-def compare(arguments: argparse.Namespace) -> float:
-    """Largest difference of the survivors' weights after a few generations; infinite where survivors differ."""
-    textbook, ours = build(arguments)
+def differences(arguments: argparse.Namespace, precision: torch.dtype) -> tuple[float, float]:
+    """Largest differences of the last survivors' weights and of all survivors' fitness; infinite if they differ."""
+    torch.set_default_dtype(precision)
+    contestants = build(arguments)
     real = images(arguments)
-    survivors = []
-    for egan in (textbook, ours):
+    histories = []
+    for egan in contestants:
         torch.manual_seed(1)
-        survivors.append([int(egan.step(real)["survivor"]) for _ in range(arguments.generations)])
-    if survivors[0] != survivors[1]:
-        return float("inf")
-    pairs = zip(textbook.generator.parameters(), ours.generator.parameters(), strict=True)
-    return max((one - other).abs().max().item() for one, other in pairs)
+        generations = [egan.step(real) for _ in range(arguments.generations)]
+        histories.append([(int(metrics["survivor"]), float(metrics["fitness"])) for metrics in generations])
+    torch.set_default_dtype(torch.float32)
+    pairs = list(zip(*histories, strict=True))
+    if any(textbook[0] != ours[0] for textbook, ours in pairs):
+        return float("inf"), float("inf")
+    weights = zip(*(egan.generator.parameters() for egan in contestants), strict=True)
+    return (
+        max((textbook - ours).abs().max().item() for textbook, ours in weights),
+        max(abs(textbook[1] - ours[1]) for textbook, ours in pairs),
+    )
 
 
 def measure(arguments: argparse.Namespace) -> tuple[float, float]:
@@ -147,9 +164,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--latent-dim", type=int, default=64)
     parser.add_argument("--generator-width", type=int, default=16)
-    parser.add_argument("--discriminator-width", type=int, default=16)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--discriminator-width", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=6)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--generations", type=int, default=3, help="compared")
     parser.add_argument("--repetitions", type=int, default=30, help="timed")
     return parser.parse_args()

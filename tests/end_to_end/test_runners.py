@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from components.core.digest import digest_path
+from components.core.imageset import ImageSet
+from components.core.modeldir import model_facts
 
 CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -116,6 +121,58 @@ class TestBothRunners:
         assert len(place.stages) == 1 + sum(EVERY_STEP.values())
         for step in place.steps:
             assert digest_path(dvc_output(place, step)) == step["digest"], step
+
+    def test_mlflow_shows_one_tree_with_a_run_for_every_task(self, place):
+        client = MlflowClient(f"sqlite:///{place.folder}/mlflow.db")
+        runs = client.search_runs([client.get_experiment_by_name("cardiac").experiment_id], max_results=1000)
+        (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert parent.data.metrics.keys() >= {"accuracy/resnet50/none/mean", "ratio/xception/1"}
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        assert len(children) == len(runs) - 1 == len(place.steps)
+        outputs = {run.data.tags["ganflow.output"] for run in children}
+        assert outputs == {step["digest"] for step in place.steps}
+
+    def test_lineage_leads_by_digests_from_the_classifier_to_the_prepared_images(self, place):
+        client = MlflowClient(f"sqlite:///{place.folder}/mlflow.db")
+        experiment = client.get_experiment_by_name("cardiac").experiment_id
+
+        def writer_of(digest):
+            (run,) = client.search_runs([experiment], f"tags.`ganflow.output` = '{digest}'")
+            return run.data.tags
+
+        found = client.search_runs([experiment], "tags.`ganflow.argument.training_set` = 'simgan'")
+        tags, chain = found[0].data.tags, []
+        for name in ("generated", "synthetic", "generators", "data"):
+            tags = writer_of(tags[f"ganflow.input.{name}"].split(",")[0])
+            chain.append(tags["ganflow.step"])
+        assert chain == ["refine", "synthesize", "train-egan", "prepare"]
+        training_set = found[0].inputs.dataset_inputs[0].dataset
+        assert training_set.name.endswith("training part")
+
+    def test_the_champions_work_from_the_registry_alone(self, place, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place.folder}/mlflow.db")
+        inputs = {
+            "generator": np.zeros((3, 64), np.float32),
+            "refiner": np.zeros((3, 1, 32, 32), np.float32),
+            "classifier": np.zeros((3, 1, 32, 32), np.float32),
+        }
+        shapes = {
+            name: mlflow.pyfunc.load_model(f"models:/cardiac-{name}@champion").predict(batch).shape
+            for name, batch in inputs.items()
+        }
+        assert shapes == {"generator": (3, 2, 1, 32, 32), "refiner": (3, 1, 32, 32), "classifier": (3, 2)}
+
+    def test_no_patient_and_no_generated_image_crosses_a_fold(self, place):
+        work = place.folder / "out" / "dvc" / "cardiac"
+        images = ImageSet.load(work / "images")
+        for fold in (0, 1):
+            training = images.training(fold)
+            assert set(training.groups.tolist()).isdisjoint(images.test(fold).groups.tolist())
+            for kind in ("synthetic", "refined"):
+                assert ImageSet.load(work / f"fold-{fold}" / kind).origin == training.digest()
+            for model in work.glob(f"fold-{fold}/*/*/config.json"):
+                assert model_facts(model.parent)["origin"] == training.digest()
 
     def test_a_second_run_computes_nothing(self, place):
         assert computed(place.run()) == {}
