@@ -17,7 +17,7 @@ from components.core.params import leaves
 from components.core.storage import state_dir
 from components.core.tracking import open_pipeline_run
 from pipelines.pipeline import Pipeline
-from pipelines.runners import Task, Watch, run_locally
+from pipelines.runners import TASK_ENVIRONMENT, Task, Watch, run_locally
 from pipelines.view import RunView
 
 USER_ERROR = "components.core.errors.UserError: "
@@ -33,7 +33,7 @@ def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: 
     name = f"{pipeline.name} {profile} {data.name if data else 'simulated'}"
     parent = open_pipeline_run(pipeline.name, name, params.model_dump(mode="json"), {"ganflow.profile": profile})
     watch = Watch()
-    environment = os.environ | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
+    environment = os.environ | TASK_ENVIRONMENT | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
     environment.pop("MLFLOW_RUN_ID", None)  # else every task would log into that one run
     with patch.dict(os.environ, environment, clear=True), Courier(journals_dir()):
         try:
