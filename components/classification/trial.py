@@ -73,7 +73,10 @@ class Trial:
         images, labels = self._training_set(ratio, classic)
         network = NETWORKS[self._network](**self.config).to(device())
         classifier = Classifier(
-            network, learning_rate=self._params.learning_rate, weight_decay=self._params.weight_decay
+            network,
+            learning_rate=self._params.learning_rate,
+            weight_decay=self._params.weight_decay,
+            updates=self._params.updates,
         )
         batches = Batches(
             images.to(device()), labels.to(device()), batch_size=self._params.batch_size, seed=self._run.seed

@@ -21,17 +21,29 @@ def toy_set(count: int = 32) -> tuple[Tensor, Tensor]:
 
 def classifier(network: type = ResNet50) -> Classifier:
     torch.manual_seed(0)
-    return Classifier(network(classes=2, in_channels=1, width=0.125), learning_rate=1e-3, weight_decay=1e-4)
+    subject = network(classes=2, in_channels=1, width=0.125)
+    return Classifier(subject, learning_rate=3e-3, weight_decay=1e-4, updates=60)
 
 
 @pytest.mark.parametrize("network", [ResNet50, Xception])
 def test_learns_a_toy_set(network):
     images, labels = toy_set(16)
     subject = classifier(network)
-    # The running statistics of batch normalisation need about 60 steps to follow the weights.
-    losses = [subject.step(images, labels)["loss"] for _ in range(90)]
+    losses = [subject.step(images, labels)["loss"] for _ in range(60)]
     assert losses[-1] < losses[0] / 2
     assert (subject.predict(images).argmax(dim=1) == labels).float().mean() > 0.9
+
+
+def test_the_learning_rate_is_annealed_to_nothing():
+    images, labels = toy_set(4)
+    subject = classifier()
+    rates = []
+    for _ in range(60):
+        rates.append(subject.optimiser.param_groups[0]["lr"])
+        subject.step(images, labels)
+    assert rates[0] == 3e-3
+    assert rates[30] == pytest.approx(1.5e-3)
+    assert subject.optimiser.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
 
 
 def test_accuracy_is_the_fraction_of_right_answers_before_the_update():
