@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from kfp import dsl
-from pydantic import Field
 
 import components.classification.component as classification
 import components.data_prep.component as data_prep
 import components.evaluation.component as evaluation
 import components.gan_training.component as gan_training
 import components.refinement.component as refinement
-from components.classification.step import ClassifyParams, Network, SweepParams, classify, sweep
+from components.classification.step import ClassifyParams, Network, SweepParams, SweepRatios, classify, sweep
 from components.core.digest import digest_path
-from components.core.params import ComputeSection, Section
+from components.core.params import Section
 from components.core.step import Step
 from components.data_prep.step import PrepareParams, SimulateParams, prepare, simulate
 from components.evaluation.step import (
@@ -35,10 +34,10 @@ from pipelines.pipeline import Pipeline, constants
 NETWORKS = list(get_args(Network))
 
 
-class Sweep(ComputeSection):
-    """What the sweep adds to the classifier's section."""
+class Sweep(Section):
+    """What the sweep adds to the classifiers' section."""
 
-    ratios: list[int] = Field(min_length=1)
+    ratios: SweepRatios
 
 
 class CardiacParams(Section):
@@ -58,7 +57,7 @@ class CardiacParams(Section):
 
 def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
     """Every step by name, with the section it receives."""
-    sweep_params = SweepParams(classify=params.classify, **params.sweep.model_dump())
+    sweep_params = SweepParams(**params.classify.model_dump(), sweep_ratios=params.sweep.ratios)
     given = {
         simulate: params.simulate,
         prepare: params.prepare,

@@ -22,6 +22,7 @@ def classify(
     trial.metadata.update(
         classify(
             params,
+            code=code,
             data=data.path,
             generated=generated and generated.path,
             fold=fold,
@@ -46,5 +47,5 @@ def sweep(
     from components.classification.step import sweep
 
     points.metadata.update(
-        sweep(params, data=data.path, generated=generated.path, fold=fold, network=network, out=points.path)
+        sweep(params, code=code, data=data.path, generated=generated.path, fold=fold, network=network, out=points.path)
     )

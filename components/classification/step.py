@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from components.core.params import ComputeSection, TrainingSection
+from components.core.params import TrainingSection
 from components.core.step import Run, step
 
 Network = Literal["resnet50", "xception"]
@@ -27,11 +27,13 @@ class ClassifyParams(TrainingSection):
     ratios: dict[TrainingSet, int] = Field(description="generated images per real one, by training set")
 
 
-class SweepParams(ComputeSection):
-    """Settings of the sweep of Figure 7; its points without synthetic images are the sets `none` and `classic`."""
+SweepRatios = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
 
-    classify: ClassifyParams
-    ratios: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="synthetic images per real one")
+
+class SweepParams(ClassifyParams):
+    """The classifiers' settings, and the points of Figure 7 beside the training sets `none`, `classic` and `egan`."""
+
+    sweep_ratios: SweepRatios = Field(description="synthetic images per real one")
 
 
 @step
@@ -76,11 +78,11 @@ def sweep(params: SweepParams, run: Run, *, data: Path, generated: Path, fold: i
     """
     from components.classification.trial import Trial
 
-    trial = Trial(data, generated, fold, network, params.classify, run)
+    trial = Trial(data, generated, fold, network, params, run)
     points = []
     for classic in (False, True):
-        for ratio in params.ratios:
-            if not classic and ratio == params.classify.ratios["egan"]:
+        for ratio in params.sweep_ratios:
+            if not classic and ratio == params.ratios["egan"]:
                 continue
             name = f"ratio-{ratio}-{'classic' if classic else 'plain'}"
             outcome = trial.conduct(ratio, classic=classic, name=name)

@@ -179,6 +179,8 @@ def _sentence(name: str, model: type[BaseModel], error: Mapping[str, Any]) -> st
             problem = "must be a whole number"
         case "float_type":
             problem = "must be a number"
+        case _ if isinstance(got, Mapping):  # a rule between several keys
+            return f"{key}: {error['msg']}."
         case _:
             problem = error["msg"][0].lower() + error["msg"][1:]
     return f"{key}: {problem}, got {json.dumps(got, default=str)}"

@@ -67,17 +67,22 @@ class Step:
         self.section: type[Section] = hints[names[0]]
         self.arguments: dict[str, Any] = {name: hints[name] for name in names[2:]}
 
-    def __call__(self, params: Section | str, *, out: Path | str, **given: Any) -> dict[str, str]:
+    def __call__(
+        self, params: Section | str, *, out: Path | str, code: str | None = None, **given: Any
+    ) -> dict[str, str]:
         """Run the step under the contract; returns its fingerprint and its output's digest.
 
         Args:
             params: its section, or that section as JSON.
+            code: digest of the sources that the runner filed this execution under, if it did.
             out: the output folder; what stands there is replaced when the step succeeds, and only then.
             given: the step's own keyword arguments.
 
         Raises:
-            UserError: bad parameters or inputs; nothing half-written stays.
+            UserError: bad parameters or inputs, or other code than the runner's; nothing half-written stays.
         """
+        if code not in (None, self.code_digest()):
+            raise UserError(f"The code of {self.name} changed after the pipeline was built; run the pipeline again.")
         section = check(params if isinstance(params, str) else params.model_dump_json(), self.section, self.name)
         inputs, arguments = self._sort(given)
         read = _digest_inputs(inputs)

@@ -10,7 +10,7 @@ def simulate(params: str, code: str, raw: dsl.Output[dsl.Dataset]):
     """Write a simulated cohort."""
     from components.data_prep.step import simulate
 
-    raw.metadata.update(simulate(params, out=raw.path))
+    raw.metadata.update(simulate(params, code=code, out=raw.path))
 
 
 @component
@@ -28,4 +28,4 @@ def prepare(
     """
     from components.data_prep.step import prepare
 
-    images.metadata.update(prepare(params, raw=raw.path if raw else source, out=images.path))
+    images.metadata.update(prepare(params, code=code, raw=raw.path if raw else source, out=images.path))

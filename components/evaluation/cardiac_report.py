@@ -40,7 +40,7 @@ class CardiacReport:
     folds: Sequence[Fold]
     scores: Scores
     samples: np.ndarray
-    steps: Mapping[str, int]
+    steps: Mapping[str, int | str]
     charts: Mapping[str, Sequence[Chart]]
 
     @classmethod
@@ -67,6 +67,7 @@ class CardiacReport:
             samples=np.load(paths[0] / "samples.npy"),
             steps={
                 "E-GAN, generations": _length(egan[classes[0]]),
+                "E-GAN, survivors chosen by": folds[0].selection,
                 "SimGAN, optimiser steps": _length(simgan),
                 "Classifiers, updates": _length(classifiers[networks[0]]["none"]),
             },

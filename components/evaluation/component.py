@@ -27,6 +27,7 @@ def gather(
     gathered.metadata.update(
         gather(
             params,
+            code=code,
             data=data.path,
             generators=[each.path for each in generators],
             synthetic=synthetic.path,
@@ -44,7 +45,7 @@ def evaluate(params: str, code: str, folds: dsl.Input[list[dsl.Artifact]], repor
     """Score all folds and write the report."""
     from components.evaluation.step import evaluate
 
-    report.metadata.update(evaluate(params, folds=[each.path for each in folds], out=report.path))
+    report.metadata.update(evaluate(params, code=code, folds=[each.path for each in folds], out=report.path))
 
 
 @component
@@ -59,5 +60,5 @@ def register(
     from components.evaluation.step import register
 
     registered.metadata.update(
-        register(params, folds=[each.path for each in folds], report=report.path, out=registered.path)
+        register(params, code=code, folds=[each.path for each in folds], report=report.path, out=registered.path)
     )

@@ -125,6 +125,7 @@ class Sources:
             origin=training.digest(),
             classes=self.real.classes,
             counts={part: each.counts() for part, each in parts.items()},
+            selection=model_facts(self.generators[self.real.classes[0]])["selection"],
             shipped=shipped,
             classifications=tuple(result for _, result in self.classifications.values()),
             points=self.points,

@@ -17,7 +17,7 @@ def train_egan(
     """Train the E-GAN of one class on one fold."""
     from components.gan_training.step import train_egan
 
-    generator.metadata.update(train_egan(params, data=data.path, fold=fold, label=label, out=generator.path))
+    generator.metadata.update(train_egan(params, code=code, data=data.path, fold=fold, label=label, out=generator.path))
 
 
 @component
@@ -33,4 +33,6 @@ def synthesize(
     from components.gan_training.step import synthesize
 
     trained = [each.path for each in generators]
-    images.metadata.update(synthesize(params, data=data.path, generators=trained, fold=fold, out=images.path))
+    images.metadata.update(
+        synthesize(params, code=code, data=data.path, generators=trained, fold=fold, out=images.path)
+    )

@@ -88,7 +88,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         observe=lambda generation: run.journal.image(f"samples/{generation:06d}", grid(egan.samples().cpu().numpy())),
     )
     history.save(run.out / "history.csv")
-    save_model(run.out, generator, generator_config, origin=origin, label=label)
+    save_model(run.out, generator, generator_config, origin=origin, label=label, selection=params.selection)
 
 
 def _generations(params: EganParams, images: int) -> int:

@@ -17,4 +17,6 @@ def refine(
     """Train the SimGAN refiner of one fold and refine its synthetic images."""
     from components.refinement.step import refine
 
-    images.metadata.update(refine(params, data=data.path, synthetic=synthetic.path, fold=fold, out=images.path))
+    images.metadata.update(
+        refine(params, code=code, data=data.path, synthetic=synthetic.path, fold=fold, out=images.path)
+    )

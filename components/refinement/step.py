@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from components.core.params import TrainingSection
 from components.core.step import Run, step
@@ -22,6 +23,12 @@ class SimganParams(TrainingSection):
     updates: int = Field(ge=1, description="of either network, in all")
     buffer_size: int = Field(ge=1, description="refined images in the history buffer")
     samples: int = Field(ge=1, description="images a sample grid")
+
+    @model_validator(mode="after")
+    def _buffer_holds_half_a_batch(self) -> "SimganParams":
+        if self.buffer_size < self.batch_size // 2:
+            raise PydanticCustomError("buffer", "buffer_size must be at least half of batch_size")
+        return self
 
 
 @step

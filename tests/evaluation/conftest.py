@@ -50,7 +50,7 @@ class Cohort:
         self._model(root / "refined" / "refiner", origin)
         self._history(root / "refined", refiner_loss=(1.2, 0.7), realism_loss=(0.9, 0.5), discriminator_loss=(0.7, 0.6))
         for name in CLASSES:
-            self._model(root / f"generator-{name}", origin, label=name)
+            self._model(root / f"generator-{name}", origin, label=name, selection="fitness")
             self._egan_history(root / f"generator-{name}")
         for network in NETWORKS:
             for name in SETS:

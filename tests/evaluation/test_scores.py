@@ -28,6 +28,7 @@ def fold_of(number, classifications):
         origin="0" * 64,
         classes=("no", "yes"),
         counts={"training": {"no": 2, "yes": 8}, "test": counts},
+        selection="fitness",
         shipped=("resnet50", "none"),
         classifications=classifications,
         points=[],

@@ -26,6 +26,10 @@ def ganflow(tmp_path):
     [
         (["--set", "cardiac.egan.gama=1"], "cardiac.egan.gama: unknown parameter; did you mean 'gamma'?"),
         (["--set", "cardiac.egan.gamma=-1"], "cardiac.egan.gamma: must be ≥ 0, got -1"),
+        (
+            ["--set", "cardiac.simgan.buffer_size=1"],
+            "cardiac.simgan: buffer_size must be at least half of batch_size.",
+        ),
         (["--set", "gamma=1"], "Cannot read the override 'gamma=1'; write cardiac.SECTION.NAME=VALUE."),
         (["--profile", "huge"], "There is no profile 'huge'; choose one of default, smoke, paper."),
         (["--data", "nowhere"], "There is no folder nowhere; give --data the folder that holds labels.csv."),
