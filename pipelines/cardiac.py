@@ -7,13 +7,6 @@ sweep of Figure 7) → gather → evaluate → register.
 from pathlib import Path
 from typing import Any, get_args
 
-from kfp import dsl
-
-import components.classification.component as classification
-import components.data_prep.component as data_prep
-import components.evaluation.component as evaluation
-import components.gan_training.component as gan_training
-import components.refinement.component as refinement
 from components.classification.step import ClassifyParams, Network, SweepParams, SweepRatios, classify, sweep
 from components.core.digest import digest_path
 from components.core.params import Section
@@ -75,6 +68,15 @@ def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
 
 def graph(params: CardiacParams, data: Path | None) -> Any:
     """The Kubeflow pipeline for these parameters, over the raw data's folder or a simulated cohort."""
+    # kfp is imported only where a graph is drawn; a step that DVC runs does without.
+    from kfp import dsl
+
+    from components.classification import component as classification
+    from components.data_prep import component as data_prep
+    from components.evaluation import component as evaluation
+    from components.gan_training import component as gan_training
+    from components.refinement import component as refinement
+
     fixed = {name: constants(step, section) for name, (step, section) in steps(params).items()}
 
     @dsl.pipeline(name="cardiac", description=__doc__)

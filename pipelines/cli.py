@@ -9,6 +9,9 @@ import typer
 
 from components.core.errors import UserError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -46,7 +49,11 @@ def run(
     from pipelines.pipeline import find
     from pipelines.session import run_session
 
-    run_session(find(pipeline), _existing(data), profile, overrides, out or Path("out") / pipeline)
+    try:
+        run_session(find(pipeline), _existing(data), profile, overrides, out or Path("out") / pipeline)
+    except KeyboardInterrupt:
+        print("ganflow: interrupted; the same command goes on from the last checkpoints.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command("compile")

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import logging
 import os
 import re
+import signal
 import threading
 import time
 import warnings
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
+import psutil
 from kfp import local
 from kfp.local import task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
@@ -82,7 +85,7 @@ def run_locally(graph: Callable[[], Any], watch: Watch) -> None:
     """Run a Kubeflow pipeline in subprocesses of this machine; `watch` knows how it went.
 
     Results are cached under the state folder: a task whose parameters, code and inputs are unchanged is not run.
-    After a failure no further task starts.
+    After a failure no further task starts; SIGTERM reaches the running tasks, which write their checkpoints.
     """
     root = state_dir() / "kfp"
     local.init(
@@ -96,7 +99,9 @@ def run_locally(graph: Callable[[], Any], watch: Watch) -> None:
     with (
         contextlib.redirect_stdout(_TaskOutput(current)),
         warnings.catch_warnings(),
+        _silent_root_logger(),
         _watched(watch, current),
+        _sigterm_to_tasks(),
     ):
         warnings.simplefilter("ignore")  # kfp.local warns of every placement that means nothing here
         graph()
@@ -113,6 +118,35 @@ class _TaskOutput(io.TextIOBase):
         if task and text.strip() and not KFP_LOG.match(text):
             task.printed.append(text.strip())
         return len(text)
+
+
+@contextlib.contextmanager
+def _silent_root_logger() -> Iterator[None]:
+    """Keep off the terminal what `kfp.local` logs; its tasks' threads swap the root logger's handlers as they like."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [logging.NullHandler()]
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@contextlib.contextmanager
+def _sigterm_to_tasks() -> Iterator[None]:
+    """Hand SIGTERM on to the tasks' processes, then end like Ctrl-C does, which reaches them by itself."""
+
+    def stop(*_: object) -> None:
+        for child in psutil.Process().children(recursive=True):
+            child.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -52,6 +52,7 @@ def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: 
 def _write_report(watch: Watch, out: Path) -> dict[str, float]:
     """Copy what the evaluation wrote to where people look, with a list of all steps; the metrics by name."""
     evaluation = next(task for task in watch.tasks if task.step == "evaluate")
+    shutil.rmtree(out / "plots", ignore_errors=True)
     shutil.copytree(evaluation.outputs["report"], out, dirs_exist_ok=True)
     steps = [
         {

@@ -1,8 +1,10 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.core.params import read_yaml
@@ -90,3 +92,21 @@ def test_a_failed_task_of_a_run_tells_its_own_sentence(ganflow, tmp_path):
     assert f"images/{images[0].name}: " in done.stderr
     assert f"images/{images[1].name}: " in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_sigterm_reaches_the_tasks_which_keep_their_checkpoints(tmp_path):
+    endless = ["generations=1000000", "epochs=1000000.0", "checkpoint_seconds=0.1"]
+    words = [word for each in endless for word in ("--set", f"cardiac.egan.{each}")]
+    process = subprocess.Popen(
+        [GANFLOW, "run", "cardiac", "--profile", "smoke", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not list((tmp_path / "home" / "checkpoints").glob("*/training")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    tasks = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert told.endswith("ganflow: interrupted; the same command goes on from the last checkpoints.\n")
+    assert not any(task.is_running() for task in tasks)
+    assert list((tmp_path / "home" / "checkpoints").glob("*/training"))
