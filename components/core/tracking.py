@@ -33,6 +33,9 @@ Point = tuple[str, float, int, int]
 POINTS_PER_CALL = 1000
 """MLflow's limit of metrics a call."""
 
+# MLflow's pages open on traces of language models unless told that models are trained here.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 _PAIRS_PER_CALL = 100  # its limit of parameters, and of tags
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 8000
 _LOCK_SECONDS = 60.0
@@ -373,7 +376,7 @@ def system_metrics() -> dict[str, float]:
 def _experiment_id(client: "MlflowClient", name: str) -> str:
     """The id of the experiment called `name`, which is created where there is none."""
     experiment = client.get_experiment_by_name(name)
-    return experiment.experiment_id if experiment else client.create_experiment(name)
+    return experiment.experiment_id if experiment else client.create_experiment(name, tags=_EXPERIMENT_TAGS)
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
