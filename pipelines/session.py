@@ -20,7 +20,7 @@ from pipelines.pipeline import Pipeline
 from pipelines.runners import TASK_ENVIRONMENT, Task, Watch, run_locally
 from pipelines.view import RunView
 
-USER_ERROR = "components.core.errors.UserError: "
+USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}: "
 
 
 def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: list[str], out: Path) -> None:
