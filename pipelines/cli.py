@@ -96,6 +96,7 @@ def step(
     if name not in steps:
         raise UserError(f"There is no step '{name}'; choose one of {', '.join(steps)}.")
     called, section = steps[name]
+    os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", pipeline)
     called(section, **_arguments(called.arguments, given))
 
 

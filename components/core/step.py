@@ -28,6 +28,10 @@ INPUT_TYPES = (Path, list[Path], Path | None)
 """Annotations that make a parameter of a step an input file or folder; all others are plain arguments."""
 
 
+Inputs = dict[str, Path | list[Path] | None]
+InputDigests = dict[str, str | list[str] | None]
+
+
 @dataclass(frozen=True)
 class Run:
     """What one execution of a step is given beside its parameters and inputs.
@@ -35,6 +39,7 @@ class Run:
     Attributes:
         out: the folder to write outputs into; it appears under its final name only when the step succeeds.
         fingerprint: digest of name, parameters, arguments, inputs and code (64 hex digits).
+        inputs: content digests of the inputs by name.
         seed: 63 bits drawn from the fingerprint.
         checkpoints: where trainings keep their state, filed under the fingerprint.
         journal: metrics, images and artifacts on their way to MLflow.
@@ -42,12 +47,10 @@ class Run:
 
     out: Path
     fingerprint: str
+    inputs: InputDigests
     seed: int
     checkpoints: Checkpoints
     journal: Journal
-
-
-Inputs = dict[str, Path | list[Path] | None]
 
 
 class Step:
@@ -100,7 +103,7 @@ class Step:
             Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
             _output_folder(Path(out)) as partial,
         ):
-            run = Run(partial, fingerprint, seed, Checkpoints(fingerprint), journal)
+            run = Run(partial, fingerprint, read, seed, Checkpoints(fingerprint), journal)
             self.function(section, run, **inputs, **arguments)
             digest = digest_path(partial)
             journal.output(digest)
@@ -134,7 +137,7 @@ def step(function: Callable[..., None]) -> Step:
     return Step(function)
 
 
-def _digest_inputs(inputs: Inputs) -> dict[str, Any]:
+def _digest_inputs(inputs: Inputs) -> InputDigests:
     missing = [str(path) for value in inputs.values() for path in _flat(value) if not path.exists()]
     if missing:
         raise UserError(f"Input not found: {', '.join(missing)}; check the path or run the step that makes it.")

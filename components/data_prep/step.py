@@ -79,10 +79,12 @@ def prepare(params: PrepareParams, run: Run, *, raw: Path) -> None:
     counts = [len(each) for each in images]
     labels = np.repeat([params.classes.index(entry.label) for entry in entries], counts)
     patients = np.repeat([entry.patient for entry in entries], counts)
-    ImageSet(
+    prepared = ImageSet(
         images=np.concatenate(images),
         labels=labels,
         classes=tuple(params.classes),
         groups=patients,
         folds=assign_folds(labels, patients, params.folds, params.seed),
-    ).save(run.out)
+    )
+    prepared.save(run.out)
+    run.journal.dataset(raw.name, run.inputs["raw"], str(raw), prepared.counts())
