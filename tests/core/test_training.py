@@ -54,7 +54,9 @@ def params(**changes):
 @pytest.fixture
 def make_run(tmp_path):
     def make(fingerprint="f"):
-        return Run(tmp_path, fingerprint, {}, 7, Checkpoints(fingerprint), Journal(tmp_path / "journals", {"step": "s"}))
+        return Run(
+            tmp_path, fingerprint, {}, 7, Checkpoints(fingerprint), Journal(tmp_path / "journals", {"step": "s"})
+        )
 
     return make
 
