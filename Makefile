@@ -17,7 +17,7 @@ run: $(VENV)/ready ## run a pipeline on this machine, on DATA or on simulated da
 	$(GANFLOW) run $(PIPELINE) --profile $(PROFILE) $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/ready lint ## run the tests that CI runs
-	$(VENV)/bin/pytest -n auto --dist loadgroup
+	$(VENV)/bin/pytest -n auto --dist loadfile
 
 lint: $(VENV)/ready ## check style
 	$(VENV)/bin/ruff check .

@@ -6,3 +6,8 @@ def state(tmp_path, monkeypatch):
     """Checkpoints and journals of a test's steps stay in its own folder; nobody delivers the journals."""
     monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the long ones, so that no worker waits for another at the end."""
+    items.sort(key=lambda item: "end_to_end" not in item.nodeid)

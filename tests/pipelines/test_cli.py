@@ -108,5 +108,5 @@ def test_sigterm_reaches_the_tasks_which_keep_their_checkpoints(tmp_path):
     _, told = process.communicate()
     assert process.returncode == 130
     assert told.endswith("ganflow: interrupted; the same command goes on from the last checkpoints.\n")
-    assert not any(task.is_running() for task in tasks)
+    assert psutil.wait_procs(tasks, timeout=30)[1] == []
     assert list((tmp_path / "home" / "checkpoints").glob("*/training"))
