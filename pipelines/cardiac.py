@@ -7,7 +7,8 @@ sweep of Figure 7) → gather → evaluate → register.
 from pathlib import Path
 from typing import Any, get_args
 
-from components.classification.step import ClassifyParams, Network, SweepParams, SweepRatios, classify, sweep
+from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
+from components.classification.step import classify, sweep
 from components.core.digest import digest_path
 from components.core.params import Section
 from components.core.step import Step

@@ -2,38 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from components.core.params import TrainingSection
+from components.classification.params import ClassifyParams, Network, SweepParams, TrainingSet
 from components.core.step import Run, step
-
-Network = Literal["resnet50", "xception"]
-TrainingSet = Literal["none", "classic", "egan", "simgan"]
-
-
-class ClassifyParams(TrainingSection):
-    """Settings of both classifiers; the paper trains them from scratch and publishes none.
-
-    We read: every training set gets the same number of updates, so that only its images make the difference.
-    """
-
-    width: float = Field(gt=0, le=1, description="factor on every channel count; 1 is the published network")
-    updates: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    translation: float = Field(ge=0, le=0.5, description="largest shift in classic augmentation, in image sides")
-    ratios: dict[TrainingSet, int] = Field(description="generated images per real one, by training set")
-
-
-SweepRatios = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-
-
-class SweepParams(ClassifyParams):
-    """The classifiers' settings, and the points of Figure 7 beside the training sets `none`, `classic` and `egan`."""
-
-    sweep_ratios: SweepRatios = Field(description="synthetic images per real one")
 
 
 @step
@@ -52,7 +24,8 @@ def classify(
     from components.core.modeldir import save_model
 
     trial = Trial(data, generated, fold, network, params, run)
-    outcome = trial.conduct(params.ratios[training_set], classic=training_set == "classic", name="training")
+    ratio = getattr(params.ratios, training_set, 0)
+    outcome = trial.conduct(ratio, classic=training_set == "classic", name="training")
     outcome.history.save(run.out / "history.csv")
     save_model(run.out, outcome.network, trial.config, origin=trial.origin, kind=network)
     _write_json(
@@ -61,7 +34,7 @@ def classify(
             "network": network,
             "training_set": training_set,
             "fold": fold,
-            "ratio": params.ratios[training_set],
+            "ratio": ratio,
             "images": outcome.images,
             "labels": trial.test_labels,
             "probabilities": outcome.probabilities.tolist(),
@@ -82,7 +55,7 @@ def sweep(params: SweepParams, run: Run, *, data: Path, generated: Path, fold: i
     points = []
     for classic in (False, True):
         for ratio in params.sweep_ratios:
-            if not classic and ratio == params.ratios["egan"]:
+            if not classic and ratio == params.ratios.egan:
                 continue
             name = f"ratio-{ratio}-{'classic' if classic else 'plain'}"
             outcome = trial.conduct(ratio, classic=classic, name=name)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,14 +9,12 @@ from torch import Tensor, nn
 
 from components.classification.classifier import Classifier
 from components.classification.networks import NETWORKS
+from components.classification.params import ClassifyParams
 from components.core.augment import classic_copies
 from components.core.errors import UserError
 from components.core.imageset import ImageSet
 from components.core.step import Run
 from components.core.training import Batches, History, device, train
-
-if TYPE_CHECKING:
-    from components.classification.step import ClassifyParams
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Trial:
     """
 
     def __init__(
-        self, data: Path, generated: Path | None, fold: int, network: str, params: "ClassifyParams", run: Run
+        self, data: Path, generated: Path | None, fold: int, network: str, params: ClassifyParams, run: Run
     ) -> None:
         real = ImageSet.load(data)
         self._training, self._test = real.training(fold), real.test(fold)

@@ -4,23 +4,15 @@ import numpy as np
 import pytest
 
 from components.core.imageset import ImageSet
-from components.data_prep.step import PrepareParams, prepare
+from components.data_prep.step import prepare
+from pipelines.pipeline import find
 
 CARDIAC = Path(__file__).parents[2].parent / "shared" / "data" / "cardiac"
 
 
 @pytest.mark.skipif(not CARDIAC.exists(), reason="the real cardiac slices are not on this machine")
 def test_the_real_slices_are_prepared_whole(tmp_path):
-    params = PrepareParams(
-        spacing=1.5,
-        size=80,
-        low_percentile=1,
-        high_percentile=99,
-        classes=["non-patient", "patient"],
-        folds=[0, 1, 2, 3],
-        seed=0,
-    )
-    prepare(params, raw=CARDIAC, out=tmp_path / "images")
+    prepare(find("cardiac").load().prepare, raw=CARDIAC, out=tmp_path / "images")
     images = ImageSet.load(tmp_path / "images")
     assert images.images.shape == (300, 1, 80, 80)
     assert np.isfinite(images.images).all()
