@@ -7,6 +7,9 @@ sweep of Figure 7) → gather → evaluate → register.
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
 from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
 from components.classification.step import classify, sweep
 from components.core.digest import digest_path
@@ -47,6 +50,15 @@ class CardiacParams(Section):
     gather: GatherParams
     evaluate: EvaluateParams
     registry: RegisterParams
+
+    @model_validator(mode="after")
+    def _enough_is_synthesized(self) -> "CardiacParams":
+        largest = max(*self.sweep.ratios, self.classify.ratios.egan, self.classify.ratios.simgan)
+        if self.synthesize.ratio < largest:
+            raise PydanticCustomError(
+                "ratio", "synthesize.ratio must be at least the largest ratio in use, {largest}", {"largest": largest}
+            )
+        return self
 
 
 def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:

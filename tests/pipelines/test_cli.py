@@ -32,6 +32,10 @@ def ganflow(tmp_path):
             ["--set", "cardiac.simgan.buffer_size=1"],
             "cardiac.simgan: buffer_size must be at least half of batch_size.",
         ),
+        (
+            ["--set", "cardiac.synthesize.ratio=2"],
+            "cardiac: synthesize.ratio must be at least the largest ratio in use, 5.",
+        ),
         (["--set", "gamma=1"], "Cannot read the override 'gamma=1'; write cardiac.SECTION.NAME=VALUE."),
         (["--profile", "huge"], "There is no profile 'huge'; choose one of default, smoke, paper."),
         (["--data", "nowhere"], "There is no folder nowhere; give --data the folder that holds labels.csv."),
