@@ -37,6 +37,8 @@ class EGAN:
         mutations: names out of `losses.MUTATIONS`, one child each.
         selection: "fitness" keeps the fittest child, "random" any one (the baseline that tells what selection
             is worth).
+        generations: length of the training. We read: over its second half all rates fall linearly to 0, which lets the
+            images settle; at constant rates they swing, and the last generation may be a bad one.
         sample_count: images that `samples` draws, from noise fixed here.
     """
 
@@ -53,6 +55,7 @@ class EGAN:
         discriminator_steps: int,
         mutations: Sequence[str],
         selection: Literal["fitness", "random"],
+        generations: int,
         sample_count: int,
     ) -> None:
         self.generator = generator.to(memory_format=torch.channels_last)
@@ -68,6 +71,10 @@ class EGAN:
         self.children = [_Individual(network, learning_rate_generator, betas) for network in networks]
         self.parent = self.children[0]  # the first child is bred in the parent's place
         self.fixed_noise = self._noise(sample_count)
+        self.generations = generations
+        self.generation = 0
+        self.learning_rates = [(self.discriminator_optimiser, learning_rate_discriminator)]
+        self.learning_rates += [(child.optimiser, learning_rate_generator) for child in self.children]
 
     def step(self, real: Tensor) -> dict[str, Tensor]:
         """One generation on real images (N, C, H, W) in [-1, 1]; metrics are detached scalars.
@@ -75,6 +82,7 @@ class EGAN:
         `survivor` is the index of the surviving mutation in `mutations`; `fitness`, `quality` and `diversity`
         are the survivor's, `fitness_<mutation>` each child's.
         """
+        self._anneal()
         for _ in range(self.discriminator_steps):
             discriminator_loss = self._train_discriminator(real)
         self.discriminator.eval()  # judge with fixed spectral norms: no power iteration while judging
@@ -108,6 +116,7 @@ class EGAN:
             "generator_optimiser": self.parent.optimiser.state_dict(),
             "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
             "fixed_noise": self.fixed_noise,
+            "generation": self.generation,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -116,6 +125,15 @@ class EGAN:
         self.parent.optimiser.load_state_dict(state["generator_optimiser"])
         self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
         self.fixed_noise.copy_(state["fixed_noise"])
+        self.generation = state["generation"]
+
+    def _anneal(self) -> None:
+        """Set the learning rates of the generation that begins."""
+        share = min(1.0, 2 * (1 - self.generation / self.generations))
+        for optimiser, rate in self.learning_rates:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * share
+        self.generation += 1
 
     def _noise(self, count: int) -> Tensor:
         device = next(self.generator.parameters()).device

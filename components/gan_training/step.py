@@ -64,6 +64,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         "size": size,
     }
     generator = Generator(**generator_config).to(device())
+    generations = _generations(params, len(training_part))
     egan = EGAN(
         generator,
         Discriminator(channels, params.discriminator_width, size).to(device()),
@@ -75,6 +76,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         discriminator_steps=params.discriminator_steps,
         mutations=params.mutations,
         selection=params.selection,
+        generations=generations,
         sample_count=params.samples,
     )
     images = torch.from_numpy(np.array(real.images)).to(device())
@@ -83,7 +85,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         [Batches(images, batch_size=params.batch_size, seed=run.seed)],
         params,
         run,
-        steps=_generations(params, len(training_part)),
+        steps=generations,
         augment=lambda batch: [flip_and_shift(batch[0], params.translation)],
         observe=lambda generation: run.journal.image(f"samples/{generation:06d}", grid(egan.samples().cpu().numpy())),
     )

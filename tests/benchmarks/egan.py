@@ -150,6 +150,7 @@ def build(arguments: argparse.Namespace) -> tuple[TextbookEGAN, EGAN]:
         discriminator_steps=1,
         mutations=list(MUTATIONS),
         selection="fitness",
+        generations=10**6,
         sample_count=1,
     )
     return textbook, ours

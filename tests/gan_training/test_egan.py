@@ -24,6 +24,7 @@ def make_egan(**changes: Any) -> EGAN:
         "discriminator_steps": 1,
         "mutations": list(MUTATIONS),
         "selection": "fitness",
+        "generations": 1000,
         "sample_count": 4,
     } | changes
     torch.manual_seed(0)
@@ -32,6 +33,17 @@ def make_egan(**changes: Any) -> EGAN:
 
 def real_images(seed: int) -> Tensor:
     return torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_rates_stay_for_half_of_the_training_and_then_fall_to_nothing() -> None:
+    egan = make_egan(generations=8)
+    rates = []
+    for generation in range(8):
+        egan.step(real_images(generation))
+        optimisers = [egan.discriminator_optimiser, *(child.optimiser for child in egan.children)]
+        (rate,) = {optimiser.param_groups[0]["lr"] for optimiser in optimisers}
+        rates.append(rate)
+    assert rates == pytest.approx([1e-3] * 5 + [7.5e-4, 5e-4, 2.5e-4])
 
 
 def weights(network: nn.Module) -> Tensor:
@@ -83,6 +95,7 @@ def test_fitness_against_hand_computed_values() -> None:
         discriminator_steps=1,
         mutations=["heuristic"],
         selection="fitness",
+        generations=1000,
         sample_count=1,
     )
     metrics = egan.step(torch.ones(2, 1, 2, 2))
