@@ -23,7 +23,7 @@ SEEDS = st.integers(0, 1000)
 
 
 @given(cohorts(), SEEDS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_image_stands_in_one_fold_and_every_fold_is_used(cohort, seed):
     labels, patients, folds = cohort
     assigned = assign_folds(labels, patients, folds, seed)
@@ -32,7 +32,7 @@ def test_every_image_stands_in_one_fold_and_every_fold_is_used(cohort, seed):
 
 
 @given(cohorts(), SEEDS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_patient_stands_in_two_folds(cohort, seed):
     labels, patients, folds = cohort
     assigned = assign_folds(labels, patients, folds, seed)
@@ -41,7 +41,7 @@ def test_no_patient_stands_in_two_folds(cohort, seed):
 
 
 @given(cohorts(), SEEDS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_classes_are_spread_evenly(cohort, seed):
     labels, patients, folds = cohort
     assigned = assign_folds(labels, patients, folds, seed)
@@ -53,7 +53,7 @@ def test_classes_are_spread_evenly(cohort, seed):
 
 
 @given(cohorts(), SEEDS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_the_same_seed_deals_the_same_folds(cohort, seed):
     labels, patients, folds = cohort
     first, second = (assign_folds(labels, patients, folds, seed) for _ in range(2))
