@@ -1,5 +1,6 @@
 """The command `ganflow`."""
 
+import glob
 import os
 import sys
 from pathlib import Path
@@ -130,12 +131,14 @@ def _existing(data: Path | None) -> Path | None:
 
 def _arguments(hints: dict[str, Any], given: list[str]) -> dict[str, Any]:
     """NAME=VALUE words as a step's keyword arguments; a list input's value is a glob."""
-    pairs = [word.partition("=") for word in given]
-    return {name: _glob(value) if hints.get(name) == list[Path] else value for name, _, value in pairs}
+    pairs = dict(word.split("=", 1) for word in given if "=" in word)
+    if len(pairs) < len(given) or "out" not in pairs:
+        raise UserError("Give the step's inputs and arguments as NAME=VALUE, each once, and out=FOLDER among them.")
+    return {name: _glob(value) if hints.get(name) == list[Path] else value for name, value in pairs.items()}
 
 
 def _glob(pattern: str) -> list[Path]:
-    found = sorted(Path().glob(pattern))
+    found = sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
     if not found:
         raise UserError(f"Nothing matches {pattern}; run the steps that write there first.")
     return found

@@ -204,7 +204,7 @@ def _task(given: dict[str, Any]) -> Task:
     arguments = OrchestratorUtils.make_task_arguments(given["task_spec"].inputs, given["io_store"])
     telling = {
         name: int(value) if isinstance(value, float) else value  # protobuf knows no integers
-        for name, value in arguments.items()
+        for name, value in sorted(arguments.items())
         if isinstance(value, str | int | float) and name not in SHARED_ARGUMENTS
     }
     return Task(re.sub(r"^comp-|-\d+$", "", given["task_spec"].component_ref.name), telling)

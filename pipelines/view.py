@@ -4,7 +4,7 @@ import sys
 import threading
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -12,15 +12,14 @@ from components.core.journal import activities
 from pipelines.runners import Task, Watch
 
 SIGNS = {
-    "waiting": ("·", "dim"),
-    "running": ("▸", "cyan"),
-    "cached": ("=", "blue"),
-    "done": ("✓", "green"),
     "failed": ("✗", "red"),
+    "running": ("▸", "cyan"),
+    "waiting": ("·", "dim"),
     "skipped": ("–", "yellow"),
+    "done": ("✓", "green"),
+    "cached": ("=", "blue"),
 }
-
-console = Console(stderr=True, highlight=False)
+"""Sign and colour of a task's state; of a step's states, the first here is the one to show."""
 
 
 class RunView:
@@ -33,7 +32,6 @@ class RunView:
 
     def __init__(self, watch: Watch, journals: Path) -> None:
         self._watch, self._journals = watch, journals
-        # Tasks print into a log file while the run lasts; the view goes where standard error was before.
         self._console = Console(file=sys.stderr, highlight=False)
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4)
         self._over = threading.Event()
@@ -53,23 +51,19 @@ class RunView:
         else:
             self._lines.join()
 
-    def _table(self) -> RenderableType:
+    def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
         for column, justify in (("step", "left"), ("done", "right"), ("cached", "right"), ("now", "left")):
             table.add_column(column, justify=justify)
         tasks = list(self._watch.tasks)
         for step in dict.fromkeys(task.step for task in tasks):
             own = [task for task in tasks if task.step == step]
-            worst = next(
-                state
-                for state in ("failed", "running", "waiting", "skipped", "done", "cached")
-                if any(task.state == state for task in own)
-            )
-            sign, style = SIGNS[worst]
+            states = {task.state for task in own}
+            sign, style = next(look for state, look in SIGNS.items() if state in states)
             done = sum(task.state == "done" for task in own)
             cached = sum(task.state == "cached" for task in own)
             table.add_row(f"[{style}]{sign}[/] {step}", str(done or ""), str(cached or ""), self._now(own))
-        return Group(table)
+        return table
 
     def _now(self, tasks: list[Task]) -> str:
         progress = {each.name: each for each in activities(self._journals)}

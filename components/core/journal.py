@@ -104,7 +104,7 @@ class Journal:
 
         Where nobody else delivers (`$GANFLOW_JOURNALS` is not set), a courier of its own is started.
         """
-        words = [step_name, *(f"{name}={value}" for name, value in arguments.items())]
+        words = [step_name, *(f"{name}={value}" for name, value in sorted(arguments.items()))]
         journal = cls(
             journals_dir(),
             {

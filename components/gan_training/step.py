@@ -2,12 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from components.core.params import ComputeSection, TrainingSection
 from components.core.step import Run, step
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class EganParams(TrainingSection):
@@ -18,7 +20,7 @@ class EganParams(TrainingSection):
     discriminator_width: int = Field(ge=1, description="feature channels at half the image's size")
     generator_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
-    betas: tuple[float, float] = Field(description="Adam's")
+    betas: tuple[Beta, Beta] = Field(description="Adam's")
     epochs: float = Field(gt=0, description="at most so many passes over all images of the fold's training part")
     generations: int = Field(ge=1, description="at most")
     discriminator_steps: int = Field(ge=1, description="n_D, before every round of mutations")

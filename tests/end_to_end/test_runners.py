@@ -18,6 +18,7 @@ from components.core.courier import Courier
 from components.core.digest import digest_path
 from components.core.imageset import ImageSet
 from components.core.modeldir import model_facts
+from pipelines.runners import Task
 
 CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -141,6 +142,8 @@ class TestBothRunners:
         assert len(children) == len(place.steps)
         outputs = {run.data.tags["ganflow.output"] for run in children}
         assert outputs == {step["digest"] for step in place.steps}
+        titles = {Task(step["step"], step["arguments"]).title for step in place.steps}
+        assert {run.info.run_name for run in children} == titles  # by which the live view finds a step's progress
 
     def test_mlflow_shows_a_run_for_every_stage_of_dvc(self, place):
         stages = {run.data.tags["DVC_STAGE"] for run in place.runs("tags.DVC_STAGE != ''")}

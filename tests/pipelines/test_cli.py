@@ -36,6 +36,7 @@ def ganflow(tmp_path):
             ["--set", "cardiac.synthesize.ratio=2"],
             "cardiac: synthesize.ratio must be at least the largest ratio in use, 5.",
         ),
+        (["--set", "cardiac.egan.betas=[0.5,1.0]"], "cardiac.egan.betas.1: must be < 1, got 1.0"),
         (["--set", "gamma=1"], "Cannot read the override 'gamma=1'; write cardiac.SECTION.NAME=VALUE."),
         (["--profile", "huge"], "There is no profile 'huge'; choose one of default, smoke, paper."),
         (["--data", "nowhere"], "There is no folder nowhere; give --data the folder that holds labels.csv."),
@@ -50,6 +51,18 @@ def test_a_bad_option_ends_in_one_sentence_before_anything_is_written(ganflow, t
 def test_an_unknown_pipeline_and_an_unknown_step_list_the_known_ones(ganflow):
     assert ganflow("run", "heart").stderr == "ganflow: There is no pipeline 'heart'; choose one of cardiac.\n"
     assert "choose one of simulate, prepare, train-egan" in ganflow("step", "cardiac", "bake", "out=x").stderr
+
+
+def test_a_step_asks_for_names_values_and_an_output_folder(ganflow):
+    for words in (["fold"], ["fold=0"], ["out=a", "out=b"]):
+        done = ganflow("step", "cardiac", "train-egan", *words)
+        assert done.returncode == 2
+        assert "NAME=VALUE" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_list_input_may_be_an_absolute_pattern(ganflow, tmp_path):
+    done = ganflow("step", "cardiac", "evaluate", f"folds={tmp_path}/none-*", "out=report")
+    assert done.stderr == f"ganflow: Nothing matches {tmp_path}/none-*; run the steps that write there first.\n"
 
 
 def test_debug_shows_the_traceback(ganflow):
