@@ -4,11 +4,14 @@ prepare → per fold: train E-GAN (per class) → synthesize → refine → clas
 sweep of Figure 7) → gather → evaluate → register.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
+from rich.box import SIMPLE
+from rich.table import Table
 
 from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
 from components.classification.step import classify, sweep
@@ -140,10 +143,23 @@ def graph(params: CardiacParams, data: Path | None) -> Any:
     return cardiac
 
 
+def summary(metrics: Mapping[str, Any]) -> Table:
+    """Mean accuracies and their standard deviations, a row a classifier, a column a training set."""
+    table = Table("classifier", title="Accuracy on the test parts, %", box=SIMPLE)
+    for network, scores in metrics["accuracy"].items():
+        if len(table.columns) == 1:
+            for name in scores:
+                table.add_column(name, justify="right")
+        cells = [f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}" for score in scores.values()]
+        table.add_row(network, *cells)
+    return table
+
+
 PIPELINE = Pipeline(
     name="cardiac",
     params=CardiacParams,
     steps=steps,
     graph=graph,
+    summary=summary,
     models=("cardiac-generator", "cardiac-refiner", "cardiac-classifier"),
 )

@@ -20,13 +20,15 @@ app = typer.Typer(
     help="Train, refine, judge and ship GANs reproducibly.",
 )
 
-PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Which system: cardiac.")]
+PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Which system: cardiac or digits.")]
 Profile = Annotated[str, typer.Option(help="Set of parameters: default, smoke (seconds) or paper (published scale).")]
 Overrides = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Change one parameter, such as cardiac.egan.gamma=0.1."),
 ]
-Data = Annotated[Path | None, typer.Option(metavar="PATH", help="Folder with labels.csv; without it, simulated data.")]
+Data = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Folder with the raw data; README says what is taken without it.")
+]
 
 
 @app.callback()
@@ -125,7 +127,7 @@ def params(
 def _existing(data: Path | None) -> Path | None:
     """The raw data's folder, absolute, so that it means the same to a task in another folder."""
     if data is not None and not data.is_dir():
-        raise UserError(f"There is no folder {data}; give --data the folder that holds labels.csv.")
+        raise UserError(f"There is no folder {data}; give --data the folder that holds the raw data.")
     return data and data.absolute()
 
 

@@ -1,18 +1,21 @@
 """What a pipeline is to the runners and the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.core.errors import UserError
 from components.core.params import DEFAULT_PROFILE, Section, load_params
 from components.core.step import Step
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-NAMES = ("cardiac",)
+NAMES = ("cardiac", "digits")
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,20 @@ class Pipeline:
         name: its section of `params.yaml`, its MLflow experiment, its folder of outputs.
         params: model of that section.
         steps: every step by name, with the section it receives.
-        graph: parameters and the raw data's folder (None: simulate some) → the Kubeflow pipeline.
+        graph: parameters and the raw data's folder (None: simulate or fetch some) → the Kubeflow pipeline.
+        summary: the content of metrics.json → the table that ends a run in the terminal.
         models: names under which the last step registers models.
+        settle: decides, before a run without a folder of data, what hangs on this machine; the parameters then say
+            so, and with them the keys of all caches.
     """
 
     name: str
     params: type[Section]
     steps: Callable[[Any], dict[str, tuple[Step, Section]]]
     graph: Callable[[Any, Path | None], Any]
+    summary: Callable[[Mapping[str, Any]], "Table"]
     models: tuple[str, ...]
+    settle: Callable[[Any], Any] = lambda params: params
 
     def load(self, profile: str = DEFAULT_PROFILE, overrides: list[str] | None = None) -> Any:
         """Its parameters out of `params.yaml`, changed by a profile and overrides, checked.

@@ -21,6 +21,7 @@ from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.status import Status
 
+from components.core.journal import WARNING
 from components.core.storage import state_dir
 
 SHARED_ARGUMENTS = ("params", "code", "source", "digest")
@@ -64,6 +65,11 @@ class Task:
     def title(self) -> str:
         """The step and what tells this task apart, such as `train-egan fold=0 label=patient`."""
         return " ".join([self.step, *(f"{name}={value}" for name, value in self.arguments.items())])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the task warned of while it ran."""
+        return [line.removeprefix(WARNING) for line in list(self.printed) if line.startswith(WARNING)]
 
 
 class Watch:

@@ -6,9 +6,7 @@ import shutil
 from pathlib import Path
 from unittest.mock import patch
 
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from components.core.courier import Courier
 from components.core.errors import UserError
@@ -18,7 +16,7 @@ from components.core.storage import state_dir
 from components.core.tracking import open_pipeline_run
 from pipelines.pipeline import Pipeline
 from pipelines.runners import TASK_ENVIRONMENT, Task, Watch, run_locally
-from pipelines.view import RunView
+from pipelines.view import RunView, warnings
 
 USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}: "
 
@@ -30,7 +28,9 @@ def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: 
         UserError: bad parameters, no tracking server, or a task's own message.
     """
     params = pipeline.load(profile, overrides)
-    name = f"{pipeline.name} {profile} {data.name if data else 'simulated'}"
+    if data is None:
+        params = pipeline.settle(params)
+    name = " ".join([pipeline.name, profile, *([data.name] if data else [])])
     parent = open_pipeline_run(pipeline.name, name, params.model_dump(mode="json"), {"ganflow.profile": profile})
     watch = Watch()
     environment = os.environ | TASK_ENVIRONMENT | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
@@ -51,9 +51,9 @@ def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: 
 
 def _write_report(watch: Watch, out: Path) -> dict[str, float]:
     """Copy what the evaluation wrote to where people look, with a list of all steps; the metrics by name."""
-    evaluation = next(task for task in watch.tasks if task.step == "evaluate")
+    report = next(task.outputs["report"] for task in watch.tasks if "report" in task.outputs)
     shutil.rmtree(out / "plots", ignore_errors=True)
-    shutil.copytree(evaluation.outputs["report"], out, dirs_exist_ok=True)
+    shutil.copytree(report, out, dirs_exist_ok=True)
     steps = [
         {
             "step": task.step,
@@ -91,18 +91,11 @@ def _message(task: Task) -> str:
 
 
 def _say(pipeline: Pipeline, watch: Watch, out: Path) -> None:
-    """The end of a run in the terminal: the accuracies, what was computed, where to look next."""
-    table = Table(title="Accuracy on the test parts, %", box=SIMPLE)
-    networks = json.loads((out / "metrics.json").read_text())["accuracy"]
-    sets = list(next(iter(networks.values())))
-    table.add_column("classifier")
-    for name in sets:
-        table.add_column(name, justify="right")
-    for network, scores in networks.items():
-        cells = [f"{100 * scores[name]['mean']:.1f} ± {100 * scores[name]['std']:.1f}" for name in sets]
-        table.add_row(network, *cells)
+    """The end of a run in the terminal: its scores, what was computed, where to look next."""
     console = Console(highlight=False)
-    console.print(table)
+    console.print(pipeline.summary(json.loads((out / "metrics.json").read_text())))
+    for line in warnings(watch):
+        console.print(f"[yellow]{line}[/]", soft_wrap=True)
     computed, cached = watch.count("done"), watch.count("cached")
     if computed:
         console.print(f"{computed} steps computed, {cached} taken from the cache.")

@@ -4,7 +4,7 @@ import sys
 import threading
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -33,7 +33,7 @@ class RunView:
     def __init__(self, watch: Watch, journals: Path) -> None:
         self._watch, self._journals = watch, journals
         self._console = Console(file=sys.stderr, highlight=False)
-        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4)
+        self._live = Live(console=self._console, get_renderable=self._screen, refresh_per_second=4)
         self._over = threading.Event()
         self._lines = threading.Thread(target=self._print_lines, daemon=True)
 
@@ -50,6 +50,9 @@ class RunView:
             self._live.stop()
         else:
             self._lines.join()
+
+    def _screen(self) -> Group:
+        return Group(self._table(), *(f"[yellow]{line}[/]" for line in warnings(self._watch)))
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
@@ -78,13 +81,23 @@ class RunView:
         return " · ".join(running)
 
     def _print_lines(self) -> None:
-        told: set[int] = set()
+        told: set[str] = set()
         while True:
             last = self._over.wait(0.2)
-            for number, task in enumerate(list(self._watch.tasks)):
-                if number not in told and task.state in ("cached", "done", "failed"):
-                    told.add(number)
-                    seconds = f" ({task.seconds:.1f} s)" if task.seconds else ""
-                    self._console.print(f"{SIGNS[task.state][0]} {task.title}: {task.state}{seconds}", soft_wrap=True)
+            ended = [task for task in list(self._watch.tasks) if task.state in ("cached", "done", "failed")]
+            for line in [*warnings(self._watch), *map(_end, ended)]:
+                if line not in told:
+                    told.add(line)
+                    self._console.print(line, soft_wrap=True)
             if last:
                 return
+
+
+def warnings(watch: Watch) -> list[str]:
+    """What the tasks of a run warned of, a line each."""
+    return [f"! {task.title}: {warning}" for task in list(watch.tasks) for warning in task.warnings]
+
+
+def _end(task: Task) -> str:
+    seconds = f" ({task.seconds:.1f} s)" if task.seconds else ""
+    return f"{SIGNS[task.state][0]} {task.title}: {task.state}{seconds}"

@@ -8,6 +8,11 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from components.classification.params import ClassifierSection
+from components.core.augment import as_floats
+from components.core.step import Run
+from components.core.training import Batches, History, device, train
+
 
 class Classifier:
     """A network trained on cross-entropy; implements `components.core.training.Algorithm`.
@@ -38,10 +43,10 @@ class Classifier:
         return {"loss": loss.detach(), "accuracy": accuracy}
 
     def predict(self, images: Tensor, batch_size: int = 100) -> Tensor:
-        """Probabilities (N, classes) of images (N, C, H, W), each independent of the others in the batch."""
+        """Probabilities (N, classes) of images (N, C, H, W), floats or uint8, each independent of the others."""
         self.network.eval()
         with torch.no_grad():
-            logits = torch.cat([self.network(batch) for batch in images.split(batch_size)])
+            logits = torch.cat([self.network(as_floats(batch)) for batch in images.split(batch_size)])
         self.network.train()
         return logits.softmax(dim=1)
 
@@ -56,3 +61,30 @@ class Classifier:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
+
+
+def fit(
+    network: nn.Module, images: Tensor, labels: Tensor, params: ClassifierSection, run: Run, name: str = "training"
+) -> tuple[Classifier, History]:
+    """Train a network on images (N, C, H, W), floats in [-1, 1] or uint8, and labels (N,); resumable.
+
+    Args:
+        name: of the checkpoint, where a step trains more than once.
+    """
+    classifier = Classifier(
+        network.to(device()),
+        learning_rate=params.learning_rate,
+        weight_decay=params.weight_decay,
+        updates=params.updates,
+    )
+    batches = Batches(images.to(device()), labels.to(device()), batch_size=params.batch_size, seed=run.seed)
+    history = train(
+        classifier,
+        [batches],
+        params,
+        run,
+        steps=params.updates,
+        augment=lambda batch: [as_floats(batch[0]), batch[1]],
+        name=name,
+    )
+    return classifier, history

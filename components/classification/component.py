@@ -49,3 +49,28 @@ def sweep(
     points.metadata.update(
         sweep(params, code=code, data=data.path, generated=generated.path, fold=fold, network=network, out=points.path)
     )
+
+
+@component
+def train_concept(params: str, code: str, concepts: str, data: dsl.Input[dsl.Dataset], network: dsl.Output[dsl.Model]):
+    """Train and test the network that tells an image set's classes apart."""
+    from components.classification.step import train_concept
+
+    network.metadata.update(train_concept(params, code=code, data=data.path, concepts=concepts, out=network.path))
+
+
+@component
+def label_styles(
+    params: str,
+    code: str,
+    label: str,
+    data: dsl.Input[dsl.Dataset],
+    concept: dsl.Input[dsl.Model],
+    styles: dsl.Output[dsl.Dataset],
+):
+    """Label one class's images by writing style."""
+    from components.classification.step import label_styles
+
+    styles.metadata.update(
+        label_styles(params, code=code, data=data.path, concept=concept.path, label=label, out=styles.path)
+    )

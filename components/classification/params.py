@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.core.params import Section, TrainingSection
+from components.core.params import ComputeSection, Section, TrainingSection
 
 Network = Literal["resnet50", "xception"]
 TrainingSet = Literal["none", "classic", "egan", "simgan"]
+Concepts = Literal["digits", "styles"]
 
 
 class Ratios(Section):
@@ -17,18 +18,35 @@ class Ratios(Section):
     simgan: int = Field(ge=1)
 
 
-class ClassifyParams(TrainingSection):
-    """Settings of both classifiers; the paper trains them from scratch and publishes none.
+class ClassifierSection(TrainingSection):
+    """How any classifier is trained."""
+
+    updates: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, description="at the start; it falls to 0 along a cosine")
+    weight_decay: float = Field(ge=0)
+
+
+class ClassifyParams(ClassifierSection):
+    """Settings of both classifiers; paper 1 trains them from scratch and publishes none.
 
     We read: every training set gets the same number of updates, so that only its images make the difference.
     """
 
     width: float = Field(gt=0, le=1, description="factor on every channel count; 1 is the published network")
-    updates: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
     translation: float = Field(ge=0, le=0.5, description="largest shift in classic augmentation, in image sides")
     ratios: Ratios
+
+
+class ConceptParams(ClassifierSection):
+    """Settings of the concept networks; paper 2 publishes none."""
+
+    width: int = Field(ge=1, description="feature channels at the image's size")
+
+
+class StylesParams(ComputeSection):
+    """The writing styles of one digit."""
+
+    styles: int = Field(ge=2, description="n: clusters, and concepts of the network that tells them apart")
 
 
 SweepRatios = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]

@@ -1,10 +1,20 @@
-"""Steps: train and test one classifier on one training set; sweep the ratio of synthetic images."""
+"""Steps: train and test classifiers on training sets, and sweep the ratio of synthetic images (paper 1); train concept
+networks, and label one digit's images by writing style (paper 2).
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from components.classification.params import ClassifyParams, Network, SweepParams, TrainingSet
+from components.classification.params import (
+    ClassifyParams,
+    ConceptParams,
+    Concepts,
+    Network,
+    StylesParams,
+    SweepParams,
+    TrainingSet,
+)
 from components.core.step import Run, step
 
 
@@ -70,6 +80,51 @@ def sweep(params: SweepParams, run: Run, *, data: Path, generated: Path, fold: i
             curves = {f"{score}{'_classic' if classic else ''}": value for score, value in outcome.scores.items()}
             run.journal.metrics(curves, step=ratio)
     _write_json(run.out / "points.json", points)
+
+
+@step
+def train_concept(params: ConceptParams, run: Run, *, data: Path, concepts: Concepts) -> None:
+    """Train the network that tells the classes of an image set apart, and test it on the test part."""
+    from components.classification.classifier import fit
+    from components.classification.concept import ConceptNetwork
+    from components.classification.trial import scores, tensors
+    from components.core.imageset import TEST_FOLD, ImageSet
+    from components.core.modeldir import save_model
+    from components.core.training import device
+
+    images = ImageSet.load(data)
+    training, test = images.training(TEST_FOLD), images.test(TEST_FOLD)
+    origin = training.digest()
+    run.journal.dataset(f"{concepts}, training part", origin, str(data), training.counts())
+    config = {"classes": len(images.classes), "in_channels": images.images.shape[1], "width": params.width}
+    network = ConceptNetwork(**config)
+    classifier, history = fit(network, *tensors(training), params, run)
+    probabilities = classifier.predict(tensors(test)[0].to(device())).double().cpu().numpy()
+    tested = scores(test.labels, probabilities)
+    history.save(run.out / "history.csv")
+    save_model(run.out, network, config, origin=origin, concepts=concepts)
+    _write_json(run.out / "result.json", {"concepts": concepts, "classes": images.classes, **tested})
+    run.journal.metrics(tested, step=params.updates)
+
+
+@step
+def label_styles(params: StylesParams, run: Run, *, data: Path, concept: Path, label: str) -> None:
+    """Label the images of one class by writing style: clusters in the concept network's features."""
+    from components.classification.concept import ConceptNetwork
+    from components.classification.styles import by_style
+    from components.core.errors import UserError
+    from components.core.imageset import TEST_FOLD, ImageSet
+    from components.core.modeldir import load_model, model_facts
+
+    images = ImageSet.load(data)
+    if model_facts(concept)["origin"] != images.training(TEST_FOLD).digest():
+        raise UserError(f"The concept network in {concept} was not trained on {data}; train it again.")
+    if label not in images.classes:
+        raise UserError(f"There is no class '{label}' in {data}; choose one of {', '.join(images.classes)}.")
+    network = load_model(concept, ConceptNetwork)
+    styles = by_style(images.of_class(label), network, params.styles, params.threads, run.seed)
+    styles.save(run.out)
+    run.journal.dataset(f"writing styles of {label}", styles.digest(), str(data), styles.counts())
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.classification.classifier import Classifier
+from components.classification.classifier import fit
 from components.classification.networks import NETWORKS
 from components.classification.params import ClassifyParams
 from components.core.augment import classic_copies
 from components.core.errors import UserError
 from components.core.imageset import ImageSet
 from components.core.step import Run
-from components.core.training import Batches, History, device, train
+from components.core.training import History, device
 
 
 @dataclass(frozen=True)
@@ -68,30 +68,14 @@ class Trial:
             name: of the training's checkpoint.
         """
         images, labels = self._training_set(ratio, classic)
-        network = NETWORKS[self._network](**self.config).to(device())
-        classifier = Classifier(
-            network,
-            learning_rate=self._params.learning_rate,
-            weight_decay=self._params.weight_decay,
-            updates=self._params.updates,
-        )
-        batches = Batches(
-            images.to(device()), labels.to(device()), batch_size=self._params.batch_size, seed=self._run.seed
-        )
-        history = train(classifier, [batches], self._params, self._run, steps=self._params.updates, name=name)
-        test_images, _ = _tensors(self._test)
+        network = NETWORKS[self._network](**self.config)
+        classifier, history = fit(network, images, labels, self._params, self._run, name)
+        test_images, _ = tensors(self._test)
         probabilities = classifier.predict(test_images.to(device())).double().cpu().numpy()
-        return Outcome(network, history, len(images), probabilities, self._scores(probabilities))
-
-    def _scores(self, probabilities: np.ndarray) -> dict[str, float]:
-        """Accuracy, and balanced accuracy: the mean over the classes of the share that is recognised."""
-        labels = self._test.labels
-        right = probabilities.argmax(axis=1) == labels
-        recalls = [right[labels == label].mean() for label in np.unique(labels)]
-        return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls))}
+        return Outcome(network, history, len(images), probabilities, scores(self._test.labels, probabilities))
 
     def _training_set(self, ratio: int, classic: bool) -> tuple[Tensor, Tensor]:
-        images, labels = _tensors(self._training)
+        images, labels = tensors(self._training)
         parts = [(images, labels)]
         if classic:
             copies = classic_copies(images, self._params.translation)
@@ -108,8 +92,16 @@ class Trial:
                 f"A ratio of {ratio} needs {needed} generated images of class '{label}', there are {len(there)}; "
                 "raise cardiac.synthesize.ratio."
             )
-        return _tensors(there.where(np.arange(needed)))
+        return tensors(there.where(np.arange(needed)))
 
 
-def _tensors(part: ImageSet) -> tuple[Tensor, Tensor]:
+def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Accuracy, and balanced accuracy: the mean over the classes of the share that is recognised."""
+    right = probabilities.argmax(axis=1) == labels
+    recalls = [right[labels == label].mean() for label in np.unique(labels)]
+    return {"accuracy": float(right.mean()), "balanced_accuracy": float(np.mean(recalls))}
+
+
+def tensors(part: ImageSet) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) and labels (N,) of a set."""
     return torch.from_numpy(np.array(part.images)), torch.from_numpy(part.labels)

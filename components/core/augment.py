@@ -1,8 +1,13 @@
-"""Classic augmentation: flips and small shifts of image batches (N, C, H, W)."""
+"""What is done to image batches (N, C, H, W) on the fly: scaling; classic augmentation by flips and small shifts."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """uint8 images with levels in [0, 255] as floats in [-1, 1]; floats stay as they are."""
+    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
 
 
 def flip_and_shift(images: Tensor, largest_shift: float) -> Tensor:

@@ -9,6 +9,9 @@ import numpy as np
 
 NO_FOLD = -1
 
+TEST_FOLD = 0
+"""The fold of a set that comes with a test part of its own; the rest, in no fold, is for training."""
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -21,6 +24,7 @@ class ImageSet:
         groups: (N,) names; images of one group (a patient) must never be separated by a split.
         folds: (N,) int64, the fold in whose test part an image stands, `NO_FOLD` for none.
         origin: digest of the training part that all images descend from; "" for acquired images.
+        source: what acquired images are, in words, where a report must say it.
     """
 
     images: np.ndarray
@@ -29,6 +33,7 @@ class ImageSet:
     groups: np.ndarray
     folds: np.ndarray
     origin: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         counts = {len(self.images), len(self.labels), len(self.groups), len(self.folds)}
@@ -107,6 +112,7 @@ class ImageSet:
         meta = {
             "classes": list(self.classes),
             "origin": self.origin,
+            "source": self.source,
             "labels": self.labels.tolist(),
             "groups": self.groups.tolist(),
             "folds": self.folds.tolist(),
@@ -124,4 +130,5 @@ class ImageSet:
             groups=np.array(meta["groups"], dtype=np.str_),
             folds=np.array(meta["folds"], dtype=np.int64),
             origin=meta["origin"],
+            source=meta["source"],
         )

@@ -41,6 +41,9 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 EVENTS, ARTIFACTS, PROGRESS, STEP_LOCK = "events.jsonl", "artifacts", "progress.json", "step.lock"
 COURIER_STATE = "courier.json"
 
+WARNING = "warning: "
+"""Begins the line in which a step prints a warning."""
+
 DELIVERY_SECONDS = 30
 """How long a finished step waits for its own courier, so that nothing is lost with its pod."""
 
@@ -194,6 +197,11 @@ class Journal:
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
         self._write("tags", tags=dict(values))
+
+    def warn(self, text: str) -> None:
+        """Tell whoever runs the step, at once, and MLflow what looks wrong with it."""
+        print(f"{WARNING}{text}", file=sys.stderr, flush=True)
+        self.tags({"ganflow.warning": text})
 
     def output(self, digest: str) -> None:
         """Say which output folder the step wrote, by its content digest."""

@@ -37,6 +37,14 @@ class TrainingSection(ComputeSection):
     checkpoint_seconds: float = Field(gt=0, description="time between two checkpoints")
 
 
+class GanSection(TrainingSection):
+    """Parameters that every adversarial training shares."""
+
+    on_collapse: Literal["warn", "stop", "restart"] = Field(
+        description="what to do when the generator loses its diversity or the discriminator wins outright"
+    )
+
+
 Model = TypeVar("Model", bound=Section)
 
 

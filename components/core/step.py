@@ -43,6 +43,7 @@ class Run:
         seed: 63 bits drawn from the fingerprint.
         checkpoints: where trainings keep their state, filed under the fingerprint.
         journal: metrics, images and artifacts on their way to MLflow.
+        attempt: how often the step has begun anew, by its own decision.
     """
 
     out: Path
@@ -51,6 +52,7 @@ class Run:
     seed: int
     checkpoints: Checkpoints
     journal: Journal
+    attempt: int = 0
 
 
 class Step:

@@ -29,3 +29,29 @@ def prepare(
     from components.data_prep.step import prepare
 
     images.metadata.update(prepare(params, code=code, raw=raw.path if raw else source, out=images.path))
+
+
+@component
+def acquire(params: str, code: str, raw: dsl.Output[dsl.Dataset]):
+    """Write MNIST's files, or the bundled digits in the like."""
+    from components.data_prep.step import acquire
+
+    raw.metadata.update(acquire(params, code=code, out=raw.path))
+
+
+@component
+def prepare_digits(
+    params: str,
+    code: str,
+    images: dsl.Output[dsl.Dataset],
+    raw: dsl.Input[dsl.Dataset] = None,
+    source: str = "",
+    digest: str = "",
+):
+    """Turn MNIST's files, acquired or a folder's, into an image set with its test part as a fold.
+
+    `digest` is the content digest of the folder `source`: Kubeflow's cache would not notice its change.
+    """
+    from components.data_prep.step import prepare_digits
+
+    images.metadata.update(prepare_digits(params, code=code, raw=raw.path if raw else source, out=images.path))

@@ -1,7 +1,7 @@
-"""The steps that bring in data: `prepare` from files, `simulate` for whoever has none."""
+"""The steps that bring in data: `prepare…` from files, `simulate` and `acquire` for whoever has none."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -46,6 +46,23 @@ class PrepareParams(Section):
     seed: int = Field(ge=0, description="decides which patients share a fold")
 
 
+class AcquireParams(Section):
+    """Where digits come from when nobody gives any."""
+
+    source: Literal["auto", "mnist", "bundled"] = Field(
+        description="MNIST; scikit-learn's bundled digits; or MNIST where a mirror answers, else those"
+    )
+    mirrors: list[Annotated[str, Field(pattern=r"^https?://\S*[^\s/]$")]] = Field(
+        min_length=1, description="addresses of folders with MNIST's files, tried in turn"
+    )
+
+
+class PrepareDigitsParams(Section):
+    """What digits must be like; they are taken as they are."""
+
+    size: int = Field(ge=8, description="pixels along each side of an image")
+
+
 @step
 def simulate(params: SimulateParams, run: Run) -> None:
     """Write a cohort of short-axis phantoms as `labels.csv`, `images/*.mha`, `masks/*.mha`."""
@@ -86,5 +103,44 @@ def prepare(params: PrepareParams, run: Run, *, raw: Path) -> None:
         groups=patients,
         folds=assign_folds(labels, patients, params.folds, params.seed),
     )
+    prepared.save(run.out)
+    run.journal.dataset(raw.name, run.inputs["raw"], str(raw), prepared.counts())
+
+
+@step
+def acquire(params: AcquireParams, run: Run) -> None:
+    """Write MNIST's four files, or scikit-learn's bundled digits in the like; `source.txt` says which.
+
+    Raises:
+        UserError: MNIST is wanted, or a mirror answers, but none delivers it.
+    """
+    from components.core.digest import digest_path
+    from components.data_prep import bundled, digits, mnist
+
+    if params.source == "mnist" or (params.source == "auto" and mnist.is_available(params.mirrors)):
+        source, address = mnist.SOURCE, params.mirrors[0]
+        mnist.write_mnist(run.out, params.mirrors)
+    else:
+        source, address = bundled.SOURCE, "sklearn.datasets.load_digits"
+        bundled.write_bundled(run.out)
+        run.journal.warn(f"the digits are not MNIST's but {source}; no number compares with the paper's.")
+    (run.out / digits.SOURCE).write_text(f"{source}\n")
+    run.journal.dataset(source, digest_path(run.out), address, digits.read_digits(run.out).counts())
+
+
+@step
+def prepare_digits(params: PrepareDigitsParams, run: Run, *, raw: Path) -> None:
+    """Turn a folder of MNIST's four files, plain or `.gz`, into an image set whose fold 0 has the test part.
+
+    Raises:
+        UserError: one line for everything in the data that cannot be used.
+    """
+    from components.core.errors import UserError
+    from components.data_prep.digits import read_digits
+
+    prepared = read_digits(raw)
+    height, width = prepared.images.shape[2:]
+    if {height, width} != {params.size}:
+        raise UserError(f"The digits in {raw} have {height}×{width} pixels; scale them to {params.size}×{params.size}.")
     prepared.save(run.out)
     run.journal.dataset(raw.name, run.inputs["raw"], str(raw), prepared.counts())

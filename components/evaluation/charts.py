@@ -44,7 +44,7 @@ STYLE = {
     "lines.linewidth": 1.7,
 }
 
-Look = Literal["line", "points", "hollow", "faint", "reference", "share"]
+Look = Literal["line", "points", "hollow", "faint", "reference", "share", "bar"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Series:
         name: its column in the CSV.
         label: its entry in the legend, "" for none.
         values: one for each x; NaN where there is none.
-        look: how it is drawn; "share" stacks.
+        look: how it is drawn; "share" stacks, "bar" stands beside the other bars of its category.
         colour: index of the page's series colours, 0–3, and of the dash.
         spread: standard deviation: a band about a line, bars about points; column `<name>_std`.
     """
@@ -133,6 +133,12 @@ class Chart:
                     colour = THEME[f"series-{each.colour}"]
                     axes.bar(positions, each.values, width, bottom, color=colour, edgecolor=colour, linewidth=0.3)
                     bottom = [low + value for low, value in zip(bottom, each.values, strict=True)]
+                case "bar":
+                    bars = [other for other in self.series if other.look == "bar"]
+                    width = 0.8 / len(bars)
+                    shift = (bars.index(each) - (len(bars) - 1) / 2) * width
+                    colour = THEME[f"series-{each.colour}"]
+                    axes.bar([place + shift for place in positions], each.values, width, color=colour)
                 case "reference":
                     axes.axhline(each.values[0], color=THEME["ink"], linewidth=1, dashes=each.dashes)
                 case _:

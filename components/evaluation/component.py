@@ -62,3 +62,55 @@ def register(
     registered.metadata.update(
         register(params, code=code, folds=[each.path for each in folds], report=report.path, out=registered.path)
     )
+
+
+@component
+def evaluate_digits(
+    params: str,
+    code: str,
+    data: dsl.Input[dsl.Dataset],
+    styles: dsl.Input[dsl.Dataset],
+    concept: dsl.Input[dsl.Model],
+    style_concept: dsl.Input[dsl.Model],
+    gans: dsl.Input[list[dsl.Model]],
+    dcgans: dsl.Input[list[dsl.Model]],
+    report: dsl.Output[dsl.Artifact],
+):
+    """Score what the generators draw and write the report."""
+    from components.evaluation.step import evaluate_digits
+
+    report.metadata.update(
+        evaluate_digits(
+            params,
+            code=code,
+            data=data.path,
+            styles=styles.path,
+            concept=concept.path,
+            style_concept=style_concept.path,
+            generators=[each.path for each in [*gans, *dcgans]],
+            out=report.path,
+        )
+    )
+
+
+@component
+def register_digits(
+    params: str,
+    code: str,
+    gans: dsl.Input[list[dsl.Model]],
+    dcgans: dsl.Input[list[dsl.Model]],
+    report: dsl.Input[dsl.Artifact],
+    registered: dsl.Output[dsl.Artifact],
+):
+    """Register the generator of all digits behind its champion's gate."""
+    from components.evaluation.step import register_digits
+
+    registered.metadata.update(
+        register_digits(
+            params,
+            code=code,
+            generators=[each.path for each in [*gans, *dcgans]],
+            report=report.path,
+            out=registered.path,
+        )
+    )

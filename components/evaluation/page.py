@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from components.evaluation.charts import Chart
-from components.evaluation.scores import Summary
+from components.evaluation.summary import Summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 GAP = 4
-"""Transparent pixels between the images of a strip."""
+"""Transparent pixels between images."""
 
 MISSING = "–"
 
@@ -32,24 +32,31 @@ def render(template: str, **content: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "percent": percent,
-        "points": points,
-        "fixed": fixed,
+        **FORMS,
+        "signed": signed,
+        "thousands": thousands,
         "plus_minus": plus_minus,
         "spread": spread,
     }
-    environment.globals |= {"svg": _svg, "strip": strip}
+    environment.globals |= {"svg": _svg, "mosaic": mosaic}
     return environment.get_template(template).render(content)
 
 
-def strip(images: np.ndarray) -> str:
-    """Images (k, C, H, W) in [-1, 1], C 1 or 3, side by side as the data URI of a PNG."""
-    levels = np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+def mosaic(images: np.ndarray, columns: int | None = None) -> str:
+    """Images (k, C, H, W), C 1 or 3, floats in [-1, 1] or uint8 levels, row by row as the data URI of a PNG.
+
+    Without `columns` it is about square; what is left of the last row is transparent.
+    """
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    levels = images if images.dtype == np.uint8 else _levels(images)
     opaque = np.full_like(levels[:, :1], 255)
-    padded = np.pad(np.concatenate([levels, opaque], axis=1), ((0, 0), (0, 0), (0, 0), (0, GAP)))
-    row = np.concatenate(list(padded.transpose(0, 2, 3, 1)), axis=1)[:, :-GAP]
+    tiles = np.concatenate([levels, opaque], axis=1)
+    tiles = np.pad(tiles, ((0, -len(tiles) % columns), (0, 0), (0, GAP), (0, GAP)))
+    _, channels, height, width = tiles.shape
+    rows = tiles.reshape(-1, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    picture = rows.reshape(-1, columns * width, channels)[:-GAP, :-GAP]
     content = io.BytesIO()
-    Image.fromarray(row, "LA" if images.shape[1] == 1 else "RGBA").save(content, "PNG", optimize=True)
+    Image.fromarray(picture, "LA" if images.shape[1] == 1 else "RGBA").save(content, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
@@ -71,15 +78,39 @@ def fixed(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}"
 
 
+def signed(difference: float) -> str:
+    """A difference with its sign: −0.1234 → −0.12."""
+    return f"{difference:+.2f}".replace("-", "−")
+
+
+def short(value: float) -> str:
+    """Three significant digits at least, with a true minus: 0.012345 → 0.0123, 12345.6 → 12346."""
+    return (f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}").replace("-", "−")
+
+
+def thousands(number: int) -> str:
+    """12345 → 12 345, with spaces that do not break."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
 def plus_minus(summary: Summary, form: str = "percent") -> str:
-    """Mean and, over several folds, ± standard deviation; `form` names how the mean is written."""
-    write = {"percent": percent, "points": points, "fixed": fixed}[form]
-    return " ".join(filter(None, (write(summary.mean), spread(summary, fixed if form == "fixed" else percent))))
+    """Mean and, over several values, ± standard deviation; `form` names how the mean is written."""
+    deviation = spread(summary, "percent" if form == "points" else form)
+    return " ".join(filter(None, (FORMS[form](summary.mean), deviation)))
 
 
-def spread(summary: Summary, write: Callable[[float], str] = percent) -> str:
-    """± standard deviation, nothing where there are not several folds to deviate."""
-    return f"± {write(summary.std)}" if len(summary.folds) > 1 and summary.std is not None else ""
+def spread(summary: Summary, form: str = "percent") -> str:
+    """± standard deviation, nothing where there are not several values to deviate."""
+    return f"± {FORMS[form](summary.std)}" if len(summary.values) > 1 and summary.std is not None else ""
+
+
+FORMS = {"percent": percent, "points": points, "fixed": fixed, "short": short}
+"""How a number may be written."""
+
+
+def _levels(images: np.ndarray) -> np.ndarray:
+    """[-1, 1] as uint8 levels."""
+    return np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def _svg(chart: Chart) -> Markup:

@@ -1,4 +1,7 @@
-"""Steps: gather what one fold gave; evaluate all folds and write the report."""
+"""Steps of both pipelines that end in a report: evaluate and register; for folds, gather each before.
+
+Without a suffix, the cardiac pipeline's (paper 1); `_digits`, the digits pipeline's (paper 2).
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -7,7 +10,8 @@ from pydantic import Field
 
 from components.core.params import Section
 from components.core.step import Run, step
-from components.evaluation.fold import Network, TrainingSet
+from components.evaluation.cardiac.fold import Network, TrainingSet
+from components.evaluation.digits.params import EvaluateDigitsParams, RegisterDigitsParams
 
 
 class GatherParams(Section):
@@ -40,7 +44,7 @@ def gather(
     """Collect one fold's results, samples, histories and models, after checking that they descend from that fold."""
     import numpy as np
 
-    from components.evaluation.gathering import Sources
+    from components.evaluation.cardiac.gathering import Sources
 
     sources = Sources.find(
         fold,
@@ -62,7 +66,7 @@ def gather(
 @step
 def evaluate(params: EvaluateParams, run: Run, *, folds: list[Path]) -> None:
     """Score every classifier over all folds, and write the report, its metrics and the data of its plots."""
-    from components.evaluation.cardiac_report import CardiacReport
+    from components.evaluation.cardiac.report import CardiacReport
 
     report = CardiacReport.read(folds, params.windows)
     report.save(run.out)
@@ -82,20 +86,45 @@ def register(params: RegisterParams, run: Run, *, folds: list[Path], report: Pat
     """Register generator, refiner and classifier; each becomes champion only where it beats the present one."""
     import json
 
-    from components.core.tracking import register_model
-    from components.evaluation.shipping import shipments
+    from components.evaluation.cardiac.shipping import shipments
+    from components.evaluation.shipment import ship
 
-    metrics = json.loads((report / "metrics.json").read_text())[params.metric]
-    registered = {}
-    for shipment in shipments(folds, metrics):
-        register_model(
-            run.journal,
-            shipment.name,
-            shipment.network,
-            shipment.example,
-            metric=params.metric,
-            value=shipment.value,
-            tags=shipment.tags,
-        )
-        registered[shipment.name] = {params.metric: shipment.value, **shipment.tags}
-    (run.out / "registered.json").write_text(json.dumps(registered, indent=1) + "\n")
+    scores = json.loads((report / "metrics.json").read_text())[params.metric]
+    ship(shipments(folds, scores), params.metric, run)
+
+
+@step
+def evaluate_digits(
+    params: EvaluateDigitsParams,
+    run: Run,
+    *,
+    data: Path,
+    styles: Path,
+    concept: Path,
+    style_concept: Path,
+    generators: list[Path],
+) -> None:
+    """Score what four generators draw, and write the report, its metrics and the data of its plots."""
+    from components.evaluation.digits.report import DigitsReport
+    from components.evaluation.digits.sources import Sources
+
+    sources = Sources.find(
+        data=data, styles=styles, concept=concept, style_concept=style_concept, generators=generators
+    )
+    report = DigitsReport.make(sources, params)
+    report.save(run.out)
+    run.journal.metrics(report.headline_metrics(), step=0)
+    run.journal.artifact(run.out / "report.html")
+    run.journal.artifact(run.out / "metrics.json")
+
+
+@step
+def register_digits(params: RegisterDigitsParams, run: Run, *, generators: list[Path], report: Path) -> None:
+    """Register the generator of all digits; it becomes champion only where its score beats the present one's."""
+    import json
+
+    from components.evaluation.digits.shipping import shipment
+    from components.evaluation.shipment import ship
+
+    scores = json.loads((report / "metrics.json").read_text())["inception_score"]
+    ship([shipment(generators, params.network, scores)], "inception_score", run)

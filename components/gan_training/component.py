@@ -36,3 +36,19 @@ def synthesize(
     images.metadata.update(
         synthesize(params, code=code, data=data.path, generators=trained, fold=fold, out=images.path)
     )
+
+
+@component
+def train_gan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset], generator: dsl.Output[dsl.Model]):
+    """Train the plain GAN on one class, or on all."""
+    from components.gan_training.step import train_gan
+
+    generator.metadata.update(train_gan(params, code=code, data=data.path, label=label, out=generator.path))
+
+
+@component
+def train_dcgan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset], generator: dsl.Output[dsl.Model]):
+    """Train the improved DCGAN on one class, or on all."""
+    from components.gan_training.step import train_dcgan
+
+    generator.metadata.update(train_dcgan(params, code=code, data=data.path, label=label, out=generator.path))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
+from components.core.collapse import vital_signs
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 
 
@@ -79,19 +80,20 @@ class EGAN:
     def step(self, real: Tensor) -> dict[str, Tensor]:
         """One generation on real images (N, C, H, W) in [-1, 1]; metrics are detached scalars.
 
-        `survivor` is the index of the surviving mutation in `mutations`; `fitness`, `quality` and `diversity`
-        are the survivor's, `fitness_<mutation>` each child's.
+        `survivor` is the index of the surviving mutation in `mutations`; `fitness`, `quality`, `diversity`
+        and the vital signs are the survivor's, `fitness_<mutation>` each child's.
         """
         self._anneal()
         for _ in range(self.discriminator_steps):
             discriminator_loss = self._train_discriminator(real)
         self.discriminator.eval()  # judge with fixed spectral norms: no power iteration while judging
         self._mutate(len(real))
-        quality, diversity = self._judge(real)
+        quality, diversity, looks = self._judge(real)
         self.discriminator.train()
         fitness = quality + self.gamma * diversity
         survivor = self._select(fitness)
-        self._survive(int(survivor))  # the one wait for the device in a generation
+        chosen = int(survivor)  # the one wait for the device in a generation
+        self._survive(chosen)
         return {
             "discriminator_loss": discriminator_loss,
             "fitness": fitness[survivor],
@@ -99,6 +101,7 @@ class EGAN:
             "diversity": diversity[survivor],
             "survivor": survivor,
             **{f"fitness_{name}": value for name, value in zip(self.mutations, fitness, strict=True)},
+            **vital_signs(real, *looks[chosen]),
         }
 
     def samples(self) -> Tensor:
@@ -169,11 +172,15 @@ class EGAN:
         (sensitivity,) = torch.autograd.grad(logits.sum(), images)
         return logits.detach(), sensitivity
 
-    def _judge(self, real: Tensor) -> tuple[Tensor, Tensor]:
-        """F_q and F_d of every child, (children,) each, all on the same fresh noise."""
+    def _judge(self, real: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, ...]]]:
+        """F_q and F_d of every child, (children,) each, all on the same fresh noise.
+
+        Then, of every child, its images (N, C, H, W), the logits (N,) of the real images and those of its images.
+        """
         noise = self._noise(len(real))
-        real_gradient = self._discriminator_gradient(F.softplus(-self.discriminator(real)).mean())
-        qualities, diversities = [], []
+        real_logits = self.discriminator(real)
+        real_gradient = self._discriminator_gradient(F.softplus(-real_logits).mean())
+        qualities, diversities, looks = [], [], []
         for child in self.children:
             with torch.no_grad():
                 fake = child.generator(noise)
@@ -181,7 +188,8 @@ class EGAN:
             fake_gradient = self._discriminator_gradient(F.softplus(logits).mean())
             qualities.append(quality(logits.detach()))
             diversities.append(diversity(torch._foreach_add(real_gradient, fake_gradient)))
-        return torch.stack(qualities), torch.stack(diversities)
+            looks.append((fake, real_logits.detach(), logits.detach()))
+        return torch.stack(qualities), torch.stack(diversities), looks
 
     def _discriminator_gradient(self, loss: Tensor) -> tuple[Tensor, ...]:
         return torch.autograd.grad(loss, self.discriminator_weights)

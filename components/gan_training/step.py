@@ -1,42 +1,30 @@
-"""Steps: train one E-GAN a fold and class; synthesize images of every class with the trained generators."""
+"""Steps: train an E-GAN of one fold and class, and synthesize with these; train the GAN and the DCGAN of paper 2."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import Field
-
-from components.core.params import ComputeSection, TrainingSection
 from components.core.step import Run, step
+from components.gan_training.params import DcganParams, EganParams, GanParams, PaperTwoParams, SynthesizeParams
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from components.core.imageset import ImageSet
+    from components.core.training import History
+    from components.gan_training.recipes import Recipe
 
-class EganParams(TrainingSection):
-    """Settings of the E-GAN (paper 1, section 2). Widths, rates and γ are not published."""
+Params = TypeVar("Params", bound=PaperTwoParams)
 
-    latent_dim: int = Field(ge=1, description="length of the noise vector")
-    generator_width: int = Field(ge=1, description="feature channels at half the image's size")
-    discriminator_width: int = Field(ge=1, description="feature channels at half the image's size")
-    generator_learning_rate: float = Field(gt=0)
-    discriminator_learning_rate: float = Field(gt=0)
-    betas: tuple[Beta, Beta] = Field(description="Adam's")
-    epochs: float = Field(gt=0, description="at most so many passes over all images of the fold's training part")
-    generations: int = Field(ge=1, description="at most")
-    discriminator_steps: int = Field(ge=1, description="n_D, before every round of mutations")
-    gamma: float = Field(ge=0, description="weight of diversity in the fitness")
-    alpha: float = Field(gt=0, description="mixup's Beta(α, α)")
-    mutations: list[Literal["minimax", "heuristic", "least_squares"]] = Field(min_length=1)
-    selection: Literal["fitness", "random"]
-    translation: float = Field(ge=0, le=0.5, description="largest shift of real images, as a fraction of a side")
-    samples: int = Field(ge=1, description="images a sample grid, from fixed noise")
+ALL = "all"
+"""The label that stands for all classes together."""
 
+TEST_FOLD = 0
+"""Digits have one split: whatever is not of this fold's test part is for training."""
 
-class SynthesizeParams(ComputeSection):
-    """How much to synthesize."""
-
-    ratio: int = Field(ge=1, description="synthetic images per real training image, class by class")
-    batch_size: int = Field(ge=1)
+MILESTONES = (0, 1, 5, 10)
+"""Tenths of the training after which paper 2 shows samples (Figures 3 to 9)."""
 
 
 @step
@@ -49,9 +37,9 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
     from components.core.grid import grid
     from components.core.imageset import ImageSet
     from components.core.modeldir import save_model
-    from components.core.training import Batches, device, train
+    from components.core.training import Batches, device, restarting, train
     from components.gan_training.egan import EGAN
-    from components.gan_training.networks import Discriminator, Generator
+    from components.gan_training.networks.egan import Discriminator, Generator
 
     training_part = ImageSet.load(data).training(fold)
     origin = training_part.digest()
@@ -65,32 +53,36 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         "width": params.generator_width,
         "size": size,
     }
-    generator = Generator(**generator_config).to(device())
     generations = _generations(params, len(training_part))
-    egan = EGAN(
-        generator,
-        Discriminator(channels, params.discriminator_width, size).to(device()),
-        learning_rate_generator=params.generator_learning_rate,
-        learning_rate_discriminator=params.discriminator_learning_rate,
-        betas=params.betas,
-        gamma=params.gamma,
-        alpha=params.alpha,
-        discriminator_steps=params.discriminator_steps,
-        mutations=params.mutations,
-        selection=params.selection,
-        generations=generations,
-        sample_count=params.samples,
-    )
     images = torch.from_numpy(np.array(real.images)).to(device())
-    history = train(
-        egan,
-        [Batches(images, batch_size=params.batch_size, seed=run.seed)],
-        params,
-        run,
-        steps=generations,
-        augment=lambda batch: [flip_and_shift(batch[0], params.translation)],
-        observe=lambda generation: run.journal.image(f"samples/{generation:06d}", grid(egan.samples().cpu().numpy())),
-    )
+
+    def attempt(run: Run) -> "tuple[Generator, History]":
+        egan = EGAN(
+            Generator(**generator_config).to(device()),
+            Discriminator(channels, params.discriminator_width, size).to(device()),
+            learning_rate_generator=params.generator_learning_rate,
+            learning_rate_discriminator=params.discriminator_learning_rate,
+            betas=params.betas,
+            gamma=params.gamma,
+            alpha=params.alpha,
+            discriminator_steps=params.discriminator_steps,
+            mutations=params.mutations,
+            selection=params.selection,
+            generations=generations,
+            sample_count=params.samples,
+        )
+        history = train(
+            egan,
+            [Batches(images, batch_size=params.batch_size, seed=run.seed)],
+            params,
+            run,
+            steps=generations,
+            augment=lambda batch: [flip_and_shift(batch[0], params.translation)],
+            observe=lambda step: run.journal.image(f"samples/{step:06d}", grid(egan.samples().cpu().numpy())),
+        )
+        return egan.generator, history
+
+    generator, history = restarting(params, run, attempt)
     history.save(run.out / "history.csv")
     save_model(run.out, generator, generator_config, origin=origin, label=label, selection=params.selection)
 
@@ -110,11 +102,14 @@ def synthesize(params: SynthesizeParams, run: Run, *, data: Path, generators: li
     from components.core.imageset import ImageSet
     from components.core.modeldir import load_model, model_facts
     from components.core.training import device
-    from components.gan_training.networks import Generator
+    from components.gan_training.networks.egan import Generator
 
     training_part = ImageSet.load(data).training(fold)
     origin = training_part.digest()
     by_label = {model_facts(directory)["label"]: directory for directory in generators}
+    missing = sorted(set(training_part.classes) - set(by_label))
+    if missing:
+        raise UserError(f"No generator was given for {', '.join(missing)}; train one for every class of {data}.")
     sets = []
     for index, label in enumerate(training_part.classes):
         directory = by_label[label]
@@ -128,3 +123,83 @@ def synthesize(params: SynthesizeParams, run: Run, *, data: Path, generators: li
         sets.append(ImageSet.generated(images.cpu().numpy(), index, training_part.classes, origin))
         run.journal.image(f"synthetic/{label}", grid(images[:64].cpu().numpy()))
     ImageSet.concatenate(sets).save(run.out)
+
+
+@step
+def train_gan(params: GanParams, run: Run, *, data: Path, label: str) -> None:
+    """Train the plain GAN on the training part: on one class (experiment 2), or on "all" (experiment 1)."""
+    from components.gan_training.recipes import plain_gan
+
+    _train(params, run, data, label, plain_gan)
+
+
+@step
+def train_dcgan(params: DcganParams, run: Run, *, data: Path, label: str) -> None:
+    """Train the improved DCGAN on the training part: on one class (experiment 2), or on "all" (experiment 1)."""
+    from components.gan_training.recipes import improved_dcgan
+
+    _train(params, run, data, label, improved_dcgan)
+
+
+def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[Params, int, int], Recipe]") -> None:
+    """Train what a recipe builds; keep generator, history and the samples at the paper's milestones."""
+    import numpy as np
+    import torch
+
+    from components.core.augment import as_floats
+    from components.core.grid import grid
+    from components.core.imageset import ImageSet
+    from components.core.modeldir import save_model
+    from components.core.training import Batches, device, restarting, train
+
+    training_part = ImageSet.load(data).training(TEST_FOLD)
+    origin = training_part.digest()
+    real = _of_label(training_part, label)
+    run.journal.dataset("training part", origin, str(data), real.counts())
+    images = torch.from_numpy(np.array(real.images)).to(device())
+
+    def attempt(run: Run) -> "tuple[Recipe, History]":
+        built = recipe(params, images.shape[1], images.shape[2])
+
+        def observe(iteration: int) -> "Tensor":
+            samples = built.gan.samples().cpu()
+            run.journal.image(f"samples/{iteration:06d}", grid(samples.numpy()))
+            return ((samples + 1) * 127.5).round().to(torch.uint8)
+
+        history = train(
+            built.gan,
+            [Batches(images, batch_size=params.batch_size, seed=run.seed)],
+            params,
+            run,
+            steps=params.iterations,
+            augment=lambda batch: [as_floats(batch[0])],
+            observe=observe,
+        )
+        return built, history
+
+    built, history = restarting(params, run, attempt)
+    history.save(run.out / "history.csv")
+    _save_milestones(history, params.iterations, run.out / "milestones")
+    facts = {"kind": built.kind, "label": label, "collapsed_at": history.collapsed_at()}
+    save_model(run.out, built.gan.generator, built.generator_config, origin=origin, **facts)
+
+
+def _of_label(images: "ImageSet", label: str) -> "ImageSet":
+    """The images of one class, or of all."""
+    from components.core.errors import UserError
+
+    if label == ALL:
+        return images
+    filled = [name for name, count in images.counts().items() if count]
+    if label not in filled:
+        raise UserError(f"There are no images of class '{label}'; choose '{ALL}' or one of {', '.join(filled)}.")
+    return images.of_class(label)
+
+
+def _save_milestones(history: "History", iterations: int, folder: Path) -> None:
+    """Write the samples (k, C, H, W), uint8, of every milestone as `<iteration>.npy`."""
+    import numpy as np
+
+    folder.mkdir()
+    for iteration in {round(iterations * tenth / 10) for tenth in MILESTONES}:
+        np.save(folder / f"{iteration:06d}.npy", history.snapshots[iteration].numpy())

@@ -21,7 +21,7 @@ from torch.optim import Adam
 
 from components.gan_training.egan import EGAN
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
-from components.gan_training.networks import Discriminator, Generator
+from components.gan_training.networks.egan import Discriminator, Generator
 
 GAMMA, ALPHA, BETAS = 0.1, 1.0, (0.0, 0.99)
 FLOAT64_TOLERANCE = 1e-9

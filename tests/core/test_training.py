@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from components.core.collapse import DIVERSITY, MARGIN, WINDOW
 from components.core.errors import UserError
 from components.core.journal import Journal
-from components.core.params import TrainingSection
+from components.core.params import GanSection, TrainingSection
 from components.core.step import Run
 from components.core.storage import Checkpoints
-from components.core.training import PREEMPTED, Batches, train
+from components.core.training import PREEMPTED, RESTARTS, Batches, Collapse, restarting, train
 
 
 class Regression:
@@ -124,6 +125,124 @@ def test_what_is_trained_is_observed_at_the_start_and_every_tenth(make_run):
     seen = []
     fit(make_run(), Regression(), steps=20, observe=seen.append)
     assert seen == list(range(0, 21, 2))
+
+
+def test_what_is_observed_is_kept_even_by_a_killed_training(make_run):
+    def observing(regression):
+        return lambda step: regression.network.weight.detach().clone() if step in (0, 30, 60) else None
+
+    torch.manual_seed(0)
+    left_alone = Regression()
+    expected = fit(make_run("alone"), left_alone, observe=observing(left_alone)).snapshots
+    run = make_run("killed")
+    torch.manual_seed(0)
+    killed = Regression()
+    killed.at_call[45] = kill
+    with pytest.raises(Killed):
+        fit(run, killed, observe=observing(killed))
+    resumed = Regression()
+    snapshots = fit(run, resumed, observe=observing(resumed)).snapshots
+    assert list(snapshots) == list(expected) == [0, 30, 60]
+    assert all(torch.equal(snapshots[step], expected[step]) for step in snapshots)
+
+
+class Collapsing(Regression):
+    """Loses its diversity for good at step 50, unless torch's seed is one that spares it."""
+
+    def __init__(self, spared=()):
+        super().__init__()
+        self.collapses = torch.initial_seed() not in spared
+        self.steps = 0
+
+    def step(self, inputs, targets):
+        self.steps += 1
+        ratio = 0.0 if self.collapses and self.steps > 50 else 1.0
+        return super().step(inputs, targets) | {DIVERSITY: torch.tensor(ratio), MARGIN: torch.tensor(0.5)}
+
+    def state_dict(self):
+        return super().state_dict() | {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.steps = state["steps"]
+
+
+FIRST_SIGN = 50 + round(0.9 * WINDOW)
+"""About where the mean over the window falls below a tenth."""
+
+
+def gan_params(on_collapse):
+    return GanSection(**params().model_dump(), on_collapse=on_collapse)
+
+
+def test_a_collapse_is_a_warning_and_a_metric_while_the_training_goes_on(make_run, capsys):
+    history = fit(make_run(), Collapsing(), gan_params("warn"), steps=400)
+    assert abs(history.collapsed_at() - FIRST_SIGN) <= 2
+    assert [row["collapsed"] for row in history.rows] == [
+        float(row["step"] >= history.collapsed_at()) for row in history.rows
+    ]
+    assert capsys.readouterr().err.startswith(
+        f"warning: The training collapsed at step {history.collapsed_at()}: the generator has lost its diversity"
+    )
+
+
+def test_a_collapse_ends_the_training_where_that_is_asked_for(make_run):
+    collapsing = Collapsing()
+    with pytest.raises(Collapse, match="set on_collapse to restart; the last checkpoint is kept"):
+        fit(make_run(), collapsing, gan_params("stop"), steps=400)
+    assert collapsing.calls < 300
+
+
+def test_a_collapsed_training_begins_anew_with_another_seed(make_run, capsys):
+    run, section = make_run(), gan_params("restart")
+    attempts = []
+
+    def attempt(given):
+        attempts.append(given.seed)
+        return fit_as_seeded(given, Collapsing(spared=[run.seed + 2]), section)
+
+    torch.manual_seed(run.seed)
+    history = restarting(section, run, attempt)
+    assert attempts == [run.seed, run.seed + 1, run.seed + 2]
+    assert (len(history.rows), history.collapsed_at()) == (400, 0)
+    assert "It begins anew (2 of 3 times at most)." in capsys.readouterr().err
+
+
+def test_a_training_that_always_collapses_is_given_up(make_run):
+    run, section = make_run(), gan_params("restart")
+    attempts = []
+    with pytest.raises(Collapse):
+        restarting(section, run, lambda given: attempts.append(1) or fit_as_seeded(given, Collapsing(), section))
+    assert len(attempts) == RESTARTS + 1
+
+
+def test_a_restarted_training_resumes_where_it_was_killed(make_run):
+    run, section = make_run(), gan_params("restart")
+    calls = []
+
+    def attempt(given, at_call):
+        collapsing = Collapsing(spared=[run.seed + 1])
+        if not collapsing.collapses:
+            collapsing.at_call = at_call
+        try:
+            return fit_as_seeded(given, collapsing, section)
+        finally:
+            calls.append(collapsing.calls)
+
+    torch.manual_seed(run.seed)
+    with pytest.raises(Killed):
+        restarting(section, run, lambda given: attempt(given, {300: kill}))
+    torch.manual_seed(run.seed)
+    history = restarting(section, run, lambda given: attempt(given, {}))
+    assert len(history.rows) == 400
+    assert calls[-1] == 101
+
+
+def fit_as_seeded(run, regression, section):
+    """`fit` without seeding: that is `restarting`'s."""
+    inputs = torch.linspace(-1, 1, 20).reshape(10, 2)
+    batches = Batches(inputs, inputs.sum(dim=1, keepdim=True), batch_size=4, seed=run.seed)
+    return train(regression, [batches], section, run, steps=400)
 
 
 def test_the_history_leaves_cells_empty_where_nothing_was_measured(make_run, tmp_path):

@@ -9,16 +9,20 @@ import pytest
 from trainers import execute
 
 from components.core.digest import digest_path
-from components.data_prep.step import prepare, simulate
+from components.data_prep.step import acquire, prepare, prepare_digits, simulate
 from components.gan_training.step import synthesize, train_egan
 from pipelines.pipeline import find
 
 KILLS = 5
-SETTINGS = {
-    "egan": ["cardiac.egan.generations=150", "cardiac.egan.checkpoint_seconds=0.02"],
-    "simgan": ["cardiac.simgan.updates=300", "cardiac.simgan.checkpoint_seconds=0.02"],
-    "classify": ["cardiac.classify.updates=60", "cardiac.classify.checkpoint_seconds=0.02"],
+LENGTHS = {
+    "cardiac.egan": "generations=150",
+    "cardiac.simgan": "updates=300",
+    "cardiac.classify": "updates=60",
+    "digits.gan": "iterations=500",
+    "digits.dcgan": "iterations=100",
+    "digits.concept": "updates=150",
 }
+"""By section of params.yaml."""
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["trainers"])
@@ -26,7 +30,7 @@ processes.set_forkserver_preload(["trainers"])
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """A fold's images and synthetic images, small."""
+    """A fold's images and synthetic images, small; digits."""
     folder = tmp_path_factory.mktemp("inputs")
     os.environ |= {"GANFLOW_HOME": str(folder / "home"), "GANFLOW_JOURNALS": str(folder / "journals")}
     params = find("cardiac").load("smoke")
@@ -36,21 +40,30 @@ def inputs(tmp_path_factory):
     for label, out in zip(params.prepare.classes, generators, strict=True):
         train_egan(params.egan, data=folder / "images", fold=0, label=label, out=out)
     synthesize(params.synthesize, data=folder / "images", generators=generators, fold=0, out=folder / "synthetic")
+    params = find("digits").load("smoke", ["digits.acquire.source=bundled"])
+    acquire(params.acquire, out=folder / "raw-digits")
+    prepare_digits(params.prepare, raw=folder / "raw-digits", out=folder / "digits")
     return folder
 
 
 def arguments(name, folder):
-    return {"data": folder / "images", "fold": 0} | {
-        "egan": {"label": "patient"},
-        "simgan": {"synthetic": folder / "synthetic"},
-        "classify": {"network": "resnet50", "training_set": "egan", "generated": folder / "synthetic"},
+    fold, digits = {"data": folder / "images", "fold": 0}, {"data": folder / "digits"}
+    return {
+        "egan": fold | {"label": "patient"},
+        "simgan": fold | {"synthetic": folder / "synthetic"},
+        "classify": fold | {"network": "resnet50", "training_set": "egan", "generated": folder / "synthetic"},
+        "gan": digits | {"label": "6"},
+        "dcgan": digits | {"label": "all"},
+        "concept": digits | {"concepts": "digits"},
     }[name]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(name, inputs, tmp_path):
-    params = getattr(find("cardiac").load("smoke", SETTINGS[name]), name).model_dump_json()
+@pytest.mark.parametrize("section", LENGTHS)
+def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, inputs, tmp_path):
+    pipeline, name = section.split(".")
+    settings = [f"{section}.{LENGTHS[section]}", f"{section}.checkpoint_seconds=0.02"]
+    params = getattr(find(pipeline).load("smoke", settings), name).model_dump_json()
 
     def start(out):
         given = arguments(name, inputs) | {"out": tmp_path / out}

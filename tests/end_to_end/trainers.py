@@ -4,15 +4,24 @@ import os
 from pathlib import Path
 from typing import Any
 
+import components.classification.concept
 import components.classification.trial
 import components.core.training
 import components.gan_training.egan
+import components.gan_training.recipes
 import components.refinement.simgan  # noqa: F401
-from components.classification.step import classify
-from components.gan_training.step import train_egan
+from components.classification.step import classify, train_concept
+from components.gan_training.step import train_dcgan, train_egan, train_gan
 from components.refinement.step import refine
 
-TRAINERS = {"egan": train_egan, "simgan": refine, "classify": classify}
+TRAINERS = {
+    "egan": train_egan,
+    "simgan": refine,
+    "classify": classify,
+    "gan": train_gan,
+    "dcgan": train_dcgan,
+    "concept": train_concept,
+}
 
 
 def execute(name: str, params: str, given: dict[str, Any], home: Path) -> None:

@@ -1,11 +1,14 @@
+import base64
+import io
 import math
 import re
 
 import numpy as np
+from PIL import Image
 
 from components.evaluation.charts import Chart, Series
 from components.evaluation.histories import read_history, windowed
-from components.evaluation.page import percent, points, strip
+from components.evaluation.page import mosaic, percent, points, short, signed, thousands
 
 CHART = Chart(
     "losses",
@@ -56,9 +59,9 @@ def test_an_empty_cell_of_a_history_is_not_a_number(tmp_path):
     np.testing.assert_array_equal(history["loss"], [0.5, np.nan])
 
 
-def test_strips_are_embedded_images():
-    assert strip(np.zeros((3, 1, 4, 4), np.float32)).startswith("data:image/png;base64,")
-    assert strip(np.zeros((3, 3, 4, 4), np.float32)).startswith("data:image/png;base64,")
+def test_grey_and_coloured_images_are_embedded():
+    assert mosaic(np.zeros((3, 1, 4, 4), np.float32)).startswith("data:image/png;base64,")
+    assert mosaic(np.zeros((3, 3, 4, 4), np.float32)).startswith("data:image/png;base64,")
 
 
 def test_numbers_have_one_decimal_and_a_true_minus():
@@ -68,4 +71,29 @@ def test_numbers_have_one_decimal_and_a_true_minus():
         "−1.2",
         "+1.2",
         "0.0",
+    )
+
+
+def test_a_mosaic_is_about_square_and_takes_levels_as_they_are():
+    images = np.full((5, 1, 4, 4), 255, np.uint8)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(mosaic(images).partition(",")[2]))))
+    assert picture.shape == (2 * 4 + 4, 3 * 4 + 2 * 4, 2)
+    assert picture[0, 0].tolist() == [255, 255]
+    assert picture[-1, -1].tolist() == [0, 0]  # the place of the sixth image
+
+
+def test_bars_of_a_category_stand_side_by_side():
+    bars = [Series(name, name, [0.2, 0.8], "bar", colour) for colour, name in enumerate(("a", "b"))]
+    svg = Chart("bars", "Shares", "digit", "Digit", ["0", "1"], bars).svg()
+    lefts = [float(x) for x in re.findall(r'd="M ([\d.]+) [^"]*"[^>]*fill: var\(--series', svg)]
+    assert len(set(lefts)) == 4  # two categories' bars of "a", then of "b", each to the right of it
+    assert lefts[0] < lefts[2] < lefts[1] < lefts[3]
+
+
+def test_other_forms_of_numbers():
+    assert (signed(-0.126), short(0.012345), short(-1234.6), thousands(12345)) == (
+        "−0.13",
+        "0.0123",
+        "−1235",
+        "12\u202f345",
     )

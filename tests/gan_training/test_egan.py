@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 
 from components.gan_training.egan import EGAN, diversity, quality
 from components.gan_training.losses import MUTATIONS
-from components.gan_training.networks import Discriminator, Generator
+from components.gan_training.networks.egan import Discriminator, Generator
+
+Check = Callable[[Any, Any], None]
 
 
 def make_egan(**changes: Any) -> EGAN:
@@ -120,7 +123,7 @@ def test_the_survivor_is_the_fittest_child() -> None:
     assert len(survivors) > 1
 
 
-def test_the_saved_generator_is_the_survivor_bred_alone() -> None:
+def test_the_saved_generator_is_the_survivor_bred_alone(assert_same_state: Check) -> None:
     """Repeated with the surviving mutation as the only child, a generation ends in the same state."""
     egan = make_egan()
     first_survivors = 0
@@ -139,21 +142,6 @@ def test_the_saved_generator_is_the_survivor_bred_alone() -> None:
     assert first_survivors < 8
 
 
-def assert_same_state(first: Any, second: Any) -> None:
-    if isinstance(first, Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same_state(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        assert len(first) == len(second)
-        for one, other in zip(first, second, strict=True):
-            assert_same_state(one, other)
-    else:
-        assert first == second
-
-
 def test_the_generator_given_is_the_one_that_evolves() -> None:
     torch.manual_seed(0)
     egan = make_egan()
@@ -164,7 +152,7 @@ def test_the_generator_given_is_the_one_that_evolves() -> None:
     assert not torch.equal(before, weights(generator))
 
 
-def test_a_restored_run_goes_on_with_the_same_bytes() -> None:
+def test_a_restored_run_goes_on_with_the_same_bytes(assert_same_state: Check) -> None:
     egan = make_egan()
     for generation in range(3):
         egan.step(real_images(generation))
@@ -182,6 +170,22 @@ def test_a_restored_run_goes_on_with_the_same_bytes() -> None:
         resumed.step(real_images(generation))
     assert_same_state(egan.state_dict(), resumed.state_dict())
     assert torch.equal(egan.samples(), resumed.samples())
+
+
+def test_vital_signs_are_those_of_the_survivor_and_draw_nothing() -> None:
+    egan = make_egan()
+    real = real_images(0)
+    metrics = egan.step(real)
+    rng = torch.get_rng_state()
+    again = make_egan()
+    judged: list[Tensor] = []
+    for child in again.children:
+        child.generator.register_forward_hook(lambda *given: judged.append(given[2].detach()))
+    again.step(real)
+    assert torch.equal(rng, torch.get_rng_state())
+    survivors = judged[-len(MUTATIONS) :][int(metrics["survivor"])]
+    spread = survivors.std(dim=0, correction=0).mean() / real.std(dim=0, correction=0).mean()
+    assert metrics["diversity_ratio"].item() == pytest.approx(spread.item())
 
 
 def test_random_selection_keeps_any_child() -> None:
@@ -226,6 +230,7 @@ def test_samples_come_from_fixed_noise_and_draw_nothing() -> None:
 def test_metrics_are_detached_scalars() -> None:
     metrics = make_egan().step(real_images(0))
     assert {"discriminator_loss", "fitness", "quality", "diversity", "survivor"} <= metrics.keys()
+    assert {"diversity_ratio", "discriminator_margin"} <= metrics.keys()
     assert all(value.ndim == 0 and not value.requires_grad for value in metrics.values())
 
 

@@ -39,7 +39,7 @@ def ganflow(tmp_path):
         (["--set", "cardiac.egan.betas=[0.5,1.0]"], "cardiac.egan.betas.1: must be < 1, got 1.0"),
         (["--set", "gamma=1"], "Cannot read the override 'gamma=1'; write cardiac.SECTION.NAME=VALUE."),
         (["--profile", "huge"], "There is no profile 'huge'; choose one of default, smoke, paper."),
-        (["--data", "nowhere"], "There is no folder nowhere; give --data the folder that holds labels.csv."),
+        (["--data", "nowhere"], "There is no folder nowhere; give --data the folder that holds the raw data."),
     ],
 )
 def test_a_bad_option_ends_in_one_sentence_before_anything_is_written(ganflow, tmp_path, words, message):
@@ -49,7 +49,7 @@ def test_a_bad_option_ends_in_one_sentence_before_anything_is_written(ganflow, t
 
 
 def test_an_unknown_pipeline_and_an_unknown_step_list_the_known_ones(ganflow):
-    assert ganflow("run", "heart").stderr == "ganflow: There is no pipeline 'heart'; choose one of cardiac.\n"
+    assert ganflow("run", "heart").stderr == "ganflow: There is no pipeline 'heart'; choose one of cardiac, digits.\n"
     assert "choose one of simulate, prepare, train-egan" in ganflow("step", "cardiac", "bake", "out=x").stderr
 
 

@@ -1,30 +1,16 @@
 """Scores of classifiers over folds: accuracy, what it hides, and gains paired by fold."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, roc_auc_score
 
-from components.evaluation.fold import Classification, Fold, Network, TrainingSet
+from components.evaluation.cardiac.fold import Classification, Fold, Network, TrainingSet
+from components.evaluation.summary import Summary, summarise
 
 METRICS = ("accuracy", "balanced_accuracy", "auc")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A value over folds.
-
-    Attributes:
-        mean: over the folds where the value is defined, None where it is defined in no fold.
-        std: sample standard deviation (n − 1), 0 for a single value.
-        folds: the value in each fold, None where undefined.
-    """
-
-    mean: float | None
-    std: float | None
-    folds: tuple[float | None, ...]
 
 
 Table = Mapping[Network, Mapping[TrainingSet, Summary]]
@@ -51,7 +37,7 @@ class Scores:
 
     def as_json(self) -> dict[str, Any]:
         """The content of metrics.json; a ratio's value is its plain mean."""
-        tree = asdict(self)
+        tree = asdict(self, dict_factory=_promised)
         for name in ("ratio", "ratio_augmented"):
             curves = tree[name].items()
             tree[name] = {network: {str(x): y["mean"] for x, y in curve.items()} for network, curve in curves}
@@ -71,18 +57,9 @@ def score(folds: Sequence[Fold]) -> Scores:
     )
 
 
-def summarise(values: Iterable[float | None]) -> Summary:
-    """Mean and sample standard deviation of the defined values."""
-    folds = tuple(values)
-    defined = [value for value in folds if value is not None]
-    if not defined:
-        return Summary(None, None, folds)
-    return Summary(float(np.mean(defined)), float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0, folds)
-
-
 def gain(table: Table, training_set: TrainingSet, baseline: TrainingSet) -> Summary:
     """What `training_set` adds over `baseline`: paired by fold, mean over the classifiers; a fraction."""
-    pairs = [(sets[training_set].folds, sets[baseline].folds) for sets in table.values()]
+    pairs = [(sets[training_set].values, sets[baseline].values) for sets in table.values()]
     differences = [
         [None if None in (a, b) else a - b for a, b in zip(chosen, other, strict=True)] for chosen, other in pairs
     ]
@@ -158,3 +135,8 @@ def _confusion(folds: Sequence[Fold]) -> dict[Network, dict[TrainingSet, list[li
             sets = counts.setdefault(each.network, {})
             sets[each.training_set] = sets.get(each.training_set, 0) + matrix
     return {network: {name: each.tolist() for name, each in sets.items()} for network, sets in counts.items()}
+
+
+def _promised(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """In metrics.json a summary's values are called what they are here: folds."""
+    return {"folds" if name == "values" else name: value for name, value in fields}

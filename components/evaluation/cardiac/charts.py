@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from components.evaluation.charts import DASHES, Chart, Look, Series
-from components.evaluation.fold import Network
+from components.evaluation.cardiac.fold import Network
+from components.evaluation.cardiac.published import ACCURACY, NETWORK_NAMES, SET_NAMES
+from components.evaluation.cardiac.scores import Scores
+from components.evaluation.charts import Chart, Look, Series
+from components.evaluation.curves import Line, curve_chart, middles
 from components.evaluation.histories import History, windowed
-from components.evaluation.published import ACCURACY, NETWORK_NAMES, SET_NAMES
-from components.evaluation.scores import Scores, Summary
+from components.evaluation.summary import Summary
 
 UNMEASURED = Summary(math.nan, math.nan, ())
 
@@ -24,7 +26,7 @@ EGAN_COLUMNS = {
 
 def accuracy_charts(scores: Scores) -> list[Chart]:
     """Tables 2 and 3 as pictures: ours, every fold, the paper's, and the majority line; one chart a classifier."""
-    ours = [value for sets in scores.accuracy.values() for each in sets.values() for value in each.folds]
+    ours = [value for sets in scores.accuracy.values() for each in sets.values() for value in each.values]
     papers = [value for network in scores.accuracy for value in ACCURACY[network].values()]
     limits = _limits([*ours, *papers, scores.majority.mean])
     return [_accuracy_chart(network, scores, limits) for network in scores.accuracy]
@@ -40,9 +42,14 @@ def ratio_charts(scores: Scores) -> list[Chart]:
 
 def egan_charts(histories: Mapping[str, Sequence[History]], windows: int) -> list[Chart]:
     """Loss, fitness, quality and diversity by generation, a line a class; `histories` are by class, then fold."""
-    labels = {name: name for name in histories}
     return [
-        _curves(f"egan-{column}", title, "Generation", histories, column, labels, windows)
+        curve_chart(
+            f"egan-{column}",
+            title,
+            "Generation",
+            [Line(name, name, column, folds) for name, folds in histories.items()],
+            windows,
+        )
         for column, title in EGAN_COLUMNS.items()
     ]
 
@@ -56,32 +63,24 @@ def refiner_charts(histories: Sequence[History], windows: int) -> list[Chart]:
     """Every metric of the refiner's training, one chart a metric; `histories` are by fold."""
     columns = [column for column in histories[0] if column != "step"]
     return [
-        _curves(f"simgan-{column}", _title(column), "Step", {column: histories}, column, {column: ""}, windows)
+        curve_chart(f"simgan-{column}", _title(column), "Step", [Line(column, "", column, histories)], windows)
         for column in columns
     ]
 
 
 def classifier_charts(network: Network, histories: Mapping[str, Sequence[History]], windows: int) -> list[Chart]:
     """Training loss and accuracy, a line a training set; `histories` are by training set, then fold."""
-    name = NETWORK_NAMES[network]
-    return [
-        _curves(f"{network}-loss", f"{name}: training loss", "Step", histories, "loss", SET_NAMES, windows),
-        _curves(
-            f"{network}-accuracy",
-            f"{name}: training accuracy (%)",
-            "Step",
-            histories,
-            "accuracy",
-            SET_NAMES,
-            windows,
-            percent=True,
-        ),
-    ]
+
+    def chart(column: str, title: str, percent: bool) -> Chart:
+        lines = [Line(name, SET_NAMES[name], column, folds) for name, folds in histories.items()]
+        return curve_chart(f"{network}-{column}", f"{NETWORK_NAMES[network]}: {title}", "Step", lines, windows, percent)
+
+    return [chart("loss", "training loss", False), chart("accuracy", "training accuracy (%)", True)]
 
 
 def _accuracy_chart(network: Network, scores: Scores, limits: tuple[float, float]) -> Chart:
     ours = [scores.accuracy[network][name] for name in SET_NAMES]
-    by_fold = zip(*(each.folds for each in ours), strict=True)
+    by_fold = zip(*(each.values for each in ours), strict=True)
     return Chart(
         f"accuracy-{network}",
         f"{NETWORK_NAMES[network]}: accuracy (%)",
@@ -130,7 +129,7 @@ def _survivor_chart(class_name: str, folds: Sequence[History], windows: int) -> 
         f"Class “{class_name}”: share of the survivors (%)",
         "generation",
         "Generation",
-        _middles(folds, windows),
+        middles(folds, windows),
         [
             Series(name, name.replace("_", " ").capitalize(), share.tolist(), "share", colour)
             for colour, (name, share) in enumerate(zip(names, shares, strict=True))
@@ -138,28 +137,6 @@ def _survivor_chart(class_name: str, folds: Sequence[History], windows: int) -> 
         percent=True,
         limits=(0, 1),
     )
-
-
-def _curves(
-    name: str,
-    title: str,
-    x_label: str,
-    histories: Mapping[str, Sequence[History]],
-    column: str,
-    labels: Mapping[str, str],
-    windows: int,
-    percent: bool = False,
-) -> Chart:
-    """One metric over trainings, `histories` by line, then fold: mean and standard deviation over the folds."""
-    every = [fold for folds in histories.values() for fold in folds]
-    windows = min(windows, *(len(fold["step"]) for fold in every))
-    series = []
-    for index, (key, folds) in enumerate(histories.items()):
-        values = windowed([fold[column] for fold in folds], windows)
-        spread = values.std(axis=0, ddof=1).tolist() if len(folds) > 1 else None
-        colour = index % len(DASHES)
-        series.append(Series(key, labels[key], values.mean(axis=0).tolist(), colour=colour, spread=spread))
-    return Chart(name, title, x_label.lower(), x_label, _middles(every, windows), series, percent)
 
 
 def _summary_series(name: str, label: str, summaries: Sequence[Summary], look: Look, colour: int) -> Series:
@@ -170,11 +147,6 @@ def _summary_series(name: str, label: str, summaries: Sequence[Summary], look: L
 
 def _majority_series(majority: Summary, count: int) -> Series:
     return Series("majority", "Always the commoner class", [majority.mean] * count, "reference")
-
-
-def _middles(histories: Sequence[History], windows: int) -> list[float]:
-    """Mean step of each window."""
-    return windowed([each["step"] for each in histories], windows).mean(axis=0).tolist()
 
 
 def _limits(values: Iterable[float]) -> tuple[float, float]:

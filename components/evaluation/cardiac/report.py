@@ -1,7 +1,6 @@
 """The cardiac report: what the folds say, as one page, as metrics.json and as data for `dvc plots`."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from components.core.errors import UserError
-from components.evaluation import published
-from components.evaluation.cardiac_charts import (
+from components.evaluation.cardiac import published
+from components.evaluation.cardiac.charts import (
     accuracy_charts,
     classifier_charts,
     egan_charts,
@@ -19,12 +18,13 @@ from components.evaluation.cardiac_charts import (
     refiner_charts,
     survivor_charts,
 )
+from components.evaluation.cardiac.findings import answer, best, gains, verdict
+from components.evaluation.cardiac.fold import KINDS, Fold
+from components.evaluation.cardiac.scores import METRICS, Scores, answers, commonest, score
 from components.evaluation.charts import Chart
-from components.evaluation.findings import answer, best, gains, verdict
-from components.evaluation.fold import KINDS, Fold
 from components.evaluation.histories import History, read_history
+from components.evaluation.output import write_report
 from components.evaluation.page import render
-from components.evaluation.scores import METRICS, Scores, answers, commonest, score
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,9 @@ class CardiacReport:
 
     def save(self, directory: Path) -> None:
         """Write report.html, metrics.json and plots/*.csv."""
-        (directory / "report.html").write_text(self.html(), encoding="utf-8")
-        (directory / "metrics.json").write_text(json.dumps(self.metrics(), indent=1) + "\n")
-        plots = directory / "plots"
-        plots.mkdir()
-        for chart in (chart for section in self.charts.values() for chart in section):
-            (plots / f"{chart.name}.csv").write_text(chart.csv(), encoding="utf-8")
-        self._save_confusion(plots)
+        charts = (chart for section in self.charts.values() for chart in section)
+        write_report(directory, self.html(), self.metrics(), charts)
+        self._save_confusion(directory / "plots")
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""

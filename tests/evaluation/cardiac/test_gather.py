@@ -5,7 +5,7 @@ import pytest
 
 from components.core.digest import digest_path
 from components.core.errors import UserError
-from components.evaluation.fold import Fold
+from components.evaluation.cardiac.fold import Fold
 from components.evaluation.step import GatherParams, gather
 
 PARAMS = GatherParams(shown_images=4, network="xception", training_set="simgan")

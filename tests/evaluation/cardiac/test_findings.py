@@ -1,7 +1,8 @@
 import pytest
 
-from components.evaluation.findings import answer, best, verdict
-from components.evaluation.scores import Scores, summarise
+from components.evaluation.cardiac.findings import answer, best, verdict
+from components.evaluation.cardiac.scores import Scores
+from components.evaluation.summary import summarise
 
 MAJORITY = 0.8
 

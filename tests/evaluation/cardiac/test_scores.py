@@ -1,11 +1,7 @@
-import math
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from components.evaluation.fold import Classification, Fold
-from components.evaluation.scores import accuracy, auc, balanced_accuracy, gain, majority, score, summarise
+from components.evaluation.cardiac.fold import Classification, Fold
+from components.evaluation.cardiac.scores import accuracy, auc, balanced_accuracy, gain, majority, score
 
 
 def answers_of(labels, patient_probabilities, network="resnet50", training_set="none", fold=0):
@@ -50,27 +46,6 @@ def test_balanced_accuracy_averages_over_the_classes_present():
     assert balanced_accuracy(answers_of((1, 1), (0.9, 0.2))) == pytest.approx(0.5)
 
 
-def test_undefined_folds_count_in_neither_mean_nor_deviation():
-    summary = summarise([0.5, None, 0.7])
-    assert (summary.mean, summary.std) == (pytest.approx(0.6), pytest.approx(math.sqrt(0.02)))
-    assert summary.folds == (0.5, None, 0.7)
-
-
-def test_one_fold_has_no_deviation():
-    assert summarise([0.5]).std == 0.0
-
-
-def test_a_value_defined_nowhere_has_no_mean():
-    assert summarise([None, None]).mean is None
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
-def test_standard_deviation_is_the_sample_one(values):
-    mean = sum(values) / len(values)
-    expected = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    assert summarise(values).std == pytest.approx(expected, abs=1e-12)
-
-
 def test_majority_answers_the_training_parts_commonest_class():
     assert majority(fold_of(0, [answers_of((0, 0, 0, 1), (0.1, 0.1, 0.1, 0.1))])) == pytest.approx(1 / 4)
 
@@ -81,7 +56,7 @@ def test_gains_are_paired_by_fold():
         fold_of(1, [answers_of((0, 1), (0.9, 0.1)), answers_of((0, 1), (0.1, 0.1), training_set="egan")]),
     ]
     change = gain(score(folds).accuracy, "egan", "none")
-    assert change.folds == (0.5, 0.5)
+    assert change.values == (0.5, 0.5)
     assert change.std == 0.0
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from components.evaluation.fold import Network, TrainingSet
+from components.evaluation.cardiac.fold import Network, TrainingSet
+from components.evaluation.cardiac.published import ACCURACY, NETWORK_NAMES, SET_NAMES
+from components.evaluation.cardiac.scores import Scores, gain
 from components.evaluation.page import percent, plus_minus, points
-from components.evaluation.published import ACCURACY, NETWORK_NAMES, SET_NAMES
-from components.evaluation.scores import Scores, Summary, gain
+from components.evaluation.summary import Summary
 
 GENERATED: tuple[TrainingSet, ...] = ("egan", "simgan")
 COMPARISONS: tuple[tuple[TrainingSet, TrainingSet], ...] = (
@@ -70,7 +71,7 @@ def verdict(scores: Scores) -> str:
     name = SET_NAMES[gain.training_set]
     if gain.accuracy.mean <= 0 and gain.balanced_accuracy.mean <= 0:
         return "No: generated images do not raise the classifiers’ accuracy here."
-    if len(scores.majority.folds) == 1:
+    if len(scores.majority.values) == 1:
         return f"Open: {name} images change accuracy, but one fold cannot say whether by chance."
     match _clear(gain.accuracy), _clear(gain.balanced_accuracy):
         case True, True:
@@ -95,7 +96,7 @@ def _changes(scores: Scores) -> str:
         for name, gain in ((name, _gain(scores, name, "none")) for name in GENERATED)
     ]
     networks = " and ".join(NETWORK_NAMES[network] for network in scores.accuracy)
-    count = len(scores.majority.folds)
+    count = len(scores.majority.values)
     folds = f"mean ± standard deviation over {count} folds" if count > 1 else "one fold"
     return f"Against the real images alone, {'; '.join(changes)} ({networks}, {folds})."
 

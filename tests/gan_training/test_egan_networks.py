@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from components.core.errors import UserError
-from components.gan_training.networks import Blur, Discriminator, Generator
+from components.gan_training.networks.egan import Blur, Discriminator, Generator
 
 
 @pytest.mark.parametrize("size", [16, 80])

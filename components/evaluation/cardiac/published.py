@@ -1,6 +1,6 @@
 """What Fu et al. 2021 (paper 1) report, and where the pipeline had to read between its lines."""
 
-from components.evaluation.fold import Network, TrainingSet
+from components.evaluation.cardiac.fold import Network, TrainingSet
 
 NETWORK_NAMES: dict[Network, str] = {"resnet50": "ResNet-50", "xception": "Xception"}
 SET_NAMES: dict[TrainingSet, str] = {

@@ -1,7 +1,6 @@
 """What a finished evaluation hands to the model registry: generator, refiner and classifier of one fold."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,26 +11,10 @@ from torch import Tensor, nn
 
 from components.classification.networks import NETWORKS
 from components.core.modeldir import load_model, model_facts
-from components.evaluation.fold import Fold
-from components.gan_training.networks import Generator
+from components.evaluation.cardiac.fold import Fold
+from components.evaluation.shipment import Shipment
+from components.gan_training.networks.egan import Generator
 from components.refinement.networks import Refiner
-
-
-@dataclass(frozen=True)
-class Shipment:
-    """A model for the registry.
-
-    Attributes:
-        example: a batch of its inputs.
-        value: of the gate's metric, mean over the folds.
-        tags: what it descends from.
-    """
-
-    name: str
-    network: nn.Module
-    example: Tensor
-    value: float
-    tags: dict[str, str]
 
 
 class ClassGenerators(nn.Module):

@@ -3,7 +3,6 @@ import json
 import re
 import shutil
 import statistics
-from html.parser import HTMLParser
 
 import pytest
 
@@ -13,15 +12,6 @@ from components.evaluation.step import EvaluateParams, GatherParams, evaluate, g
 
 PARAMS = EvaluateParams(windows=10)
 GATHER = GatherParams(shown_images=2, network="xception", training_set="simgan")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("home")
-        patch.setenv("GANFLOW_HOME", str(home))
-        patch.setenv("GANFLOW_JOURNALS", str(home / "journals"))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +81,8 @@ def test_the_order_of_folds_does_not_matter(gathered, out, tmp_path):
     assert digest_path(out) == digest_path(tmp_path / "other")
 
 
-def test_the_report_asks_for_nothing_outside_itself(root, page):
-    assert not re.search(r"https?://|//[a-z]|@import|<script", page)
-    assert {each.split(":")[0] for each in re.findall(r'(?:src|href)="([^"#][^"]*)"', page)} == {"data"}
+def test_the_report_is_sound_and_names_no_folder(root, page, assert_sound):
+    assert_sound(page)
     assert str(root) not in page
 
 
@@ -102,13 +91,6 @@ def test_the_report_stands_ours_beside_the_papers(out, page):
         assert f"<td>{number}</td>" in page
     ours = read_metrics(out)["accuracy"]["resnet50"]["classic"]
     assert f"{100 * ours['mean']:.1f} ± {100 * ours['std']:.1f}" in page
-
-
-def test_the_report_is_well_formed(page):
-    assert unbalanced(page) == []
-    identifiers = re.findall(r'\bid="([^"]+)"', page)
-    assert len(set(identifiers)) == len(identifiers)
-    assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", page))
 
 
 def test_every_chart_has_its_data_for_dvc(out):
@@ -152,24 +134,3 @@ def test_names_of_classes_are_escaped(gathered, tmp_path):
         (folder / "histories" / "egan-patient.csv").rename(folder / "histories" / "egan-a<b.csv")
     evaluate(PARAMS, folds=folders, out=tmp_path / "out")
     assert "a<b" not in (tmp_path / "out" / "report.html").read_text()
-
-
-def unbalanced(page):
-    """Tags that are opened and not closed, or the other way round."""
-    void = {"meta", "link", "img", "br", "path", "use", "rect", "circle", "line"}
-    stack, wrong = [], []
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag, attributes):
-            if tag not in void:
-                stack.append(tag)
-
-        def handle_startendtag(self, tag, attributes):
-            pass
-
-        def handle_endtag(self, tag):
-            if tag not in void and (not stack or stack.pop() != tag):
-                wrong.append(tag)
-
-    Reader().feed(page)
-    return wrong + stack

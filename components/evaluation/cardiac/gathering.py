@@ -14,7 +14,7 @@ import numpy as np
 from components.core.errors import UserError
 from components.core.imageset import ImageSet
 from components.core.modeldir import model_facts
-from components.evaluation.fold import Classification, Fold, Network, Point, TrainingSet
+from components.evaluation.cardiac.fold import Classification, Fold, Network, Point, TrainingSet
 
 SETS: tuple[TrainingSet, ...] = get_args(TrainingSet)
 

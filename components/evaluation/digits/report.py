@@ -1,0 +1,226 @@
+"""The digits report: what two generators draw in two experiments, as one page, as metrics.json and as plots."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.evaluation.charts import Chart
+from components.evaluation.digits import published
+from components.evaluation.digits.charts import (
+    LOSSES,
+    SIGNS,
+    histogram_chart,
+    nearest_chart,
+    score_chart,
+    training_chart,
+)
+from components.evaluation.digits.findings import CLEAR, advantages, answer, health, subjects, verdict
+from components.evaluation.digits.inception_score import InceptionScore
+from components.evaluation.digits.judging import Drawings, Judgement, draw, judge, recognised
+from components.evaluation.digits.neighbours import CLOSE
+from components.evaluation.digits.params import EvaluateDigitsParams
+from components.evaluation.digits.sources import FOLD, Sources
+from components.evaluation.digits.trainings import EXPERIMENTS, NETWORKS, Experiment, Network, Training
+from components.evaluation.histories import History
+from components.evaluation.output import write_report
+from components.evaluation.page import render
+
+COMPARABLE = "MNIST"
+"""Stands in the description of any images whose numbers may be held against the paper's."""
+
+
+@dataclass(frozen=True)
+class DigitsReport:
+    """Everything that is known of the four generators.
+
+    Attributes:
+        judgements: by experiment.
+        recognised: share of a generator's images of experiment 2 that the ten-digit network takes for the digit.
+        recognised_held_out: the same of the real held-out images.
+        histories: by experiment and network.
+        charts: by section of the page.
+    """
+
+    sources: Sources
+    params: EvaluateDigitsParams
+    judgements: Mapping[Experiment, Judgement]
+    recognised: Mapping[Network, float]
+    recognised_held_out: float
+    histories: Mapping[Experiment, Mapping[Network, History]]
+    charts: Mapping[str, Sequence[Chart]]
+
+    @classmethod
+    def make(cls, sources: Sources, params: EvaluateDigitsParams) -> "DigitsReport":
+        """Draw from every generator, and judge; the noise is from torch's global generator."""
+        drawn = {
+            experiment: {
+                network: draw(training.generator(), params.images, params.batch_size)
+                for network, training in trainings.items()
+            }
+            for experiment, trainings in sources.trainings.items()
+        }
+        judgements: dict[Experiment, Judgement] = {
+            "complex": judge(sources.real, sources.concept, drawn["complex"], params),
+            "simple": judge(sources.styles, sources.style_concept, drawn["simple"], params),
+        }
+        histories = {
+            experiment: {network: training.history() for network, training in trainings.items()}
+            for experiment, trainings in sources.trainings.items()
+        }
+
+        def share_recognised(images: Any) -> float:
+            return recognised(sources.concept, images, sources.real.classes.index(sources.label), params.batch_size)
+
+        return cls(
+            sources=sources,
+            params=params,
+            judgements=judgements,
+            recognised={network: share_recognised(images) for network, images in drawn["simple"].items()},
+            recognised_held_out=share_recognised(sources.styles.test(FOLD).images),
+            histories=histories,
+            charts={
+                "scores": _each(score_chart, judgements, sources.label),
+                "histograms": _each(histogram_chart, judgements, sources.label),
+                "nearest": _each(nearest_chart, judgements, sources.label),
+                "losses": _training_charts("loss", LOSSES, histories, sources.label, params.windows),
+                "signs": _training_charts("signs", SIGNS, histories, sources.label, params.windows),
+            },
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write report.html, metrics.json and plots/*.csv."""
+        charts = (chart for section in self.charts.values() for chart in section)
+        write_report(directory, self.html(), self.metrics(), charts)
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        judgements, trainings = self.judgements, self.sources.trainings
+
+        def of_drawings(value: Callable[[Drawings], Any]) -> dict[Network, dict[Experiment, Any]]:
+            return _by_network(lambda experiment, network: value(judgements[experiment].drawings[network]))
+
+        def of_trainings(value: Callable[[Training], Any]) -> dict[Network, dict[Experiment, Any]]:
+            return _by_network(lambda experiment, network: value(trainings[experiment][network]))
+
+        return {
+            "data": self.sources.real.source,
+            "inception_score": of_drawings(lambda each: _score(each.score)),
+            "ceiling": {experiment: each.ceiling.score.mean for experiment, each in judgements.items()},
+            "held_out": {experiment: _score(each.ceiling) for experiment, each in judgements.items()},
+            "advantage": {
+                experiment: {"difference": each.difference, "deviations": each.deviations}
+                for experiment, each in advantages(judgements).items()
+            },
+            "concept_accuracy": judgements["complex"].accuracy,
+            "style_accuracy": judgements["simple"].accuracy,
+            "distance": of_drawings(lambda each: asdict(each.distance)),
+            "floor": {experiment: asdict(each.floor) for experiment, each in judgements.items()},
+            "histogram": of_drawings(
+                lambda each: {
+                    **asdict(each.histogram),
+                    "forgotten": each.histogram.forgotten,
+                    "variation": each.histogram.variation,
+                }
+            ),
+            "recognised": {**self.recognised, "held_out": self.recognised_held_out},
+            "memorisation": of_drawings(lambda each: {**asdict(each.memorisation), "ratio": each.memorisation.ratio}),
+            "iterations": self._iterations(),
+            "collapsed_at": of_trainings(lambda each: each.collapsed_at),
+            "published": {"inception_score": published.INCEPTION_SCORE},
+        }
+
+    def headline_metrics(self) -> dict[str, float]:
+        """Scores by `inception_score/<network>/<experiment>`, ceilings and accuracies, for whoever compares runs."""
+        scores = {
+            f"inception_score/{network}/{experiment}": self.judgements[experiment].drawings[network].score.score.mean
+            for network in NETWORKS
+            for experiment in EXPERIMENTS
+        }
+        ceilings = {f"ceiling/{experiment}": each.ceiling.score.mean for experiment, each in self.judgements.items()}
+        accuracies = {
+            "concept_accuracy": self.judgements["complex"].accuracy,
+            "style_accuracy": self.judgements["simple"].accuracy,
+        }
+        return scores | ceilings | accuracies
+
+    def html(self) -> str:
+        """The page."""
+        found = advantages(self.judgements)
+        label, trainings = self.sources.label, self.sources.trainings
+        concepts = len(self.judgements["complex"].concepts)
+        part_size = self.params.images // self.params.parts
+        return render(
+            "digits.html.jinja",
+            verdict=verdict(found),
+            answer=answer(found, self.judgements, trainings),
+            health=health(trainings),
+            advantages=found,
+            clear=CLEAR,
+            comparable=COMPARABLE in self.sources.real.source,
+            source=self.sources.real.source or "images of unknown source",
+            origin=trainings["complex"]["gan"].origin,
+            label=label,
+            titles=subjects(label),
+            judgements=self.judgements,
+            evenly=math.log(concepts),
+            part_size=part_size,
+            bias=(concepts - 1) / (2 * part_size),
+            close=CLOSE,
+            milestones={
+                experiment: {network: each.milestones() for network, each in by_network.items()}
+                for experiment, by_network in trainings.items()
+            },
+            recognised=self.recognised,
+            recognised_held_out=self.recognised_held_out,
+            iterations=self._iterations(),
+            charts=self.charts,
+            params=self.params,
+            published=published,
+        )
+
+    def _iterations(self) -> dict[Network, dict[Experiment, int]]:
+        return _by_network(lambda experiment, network: len(self.histories[experiment][network]["step"]))
+
+
+def _each(
+    chart: Callable[[Experiment, str, Judgement], Chart], judgements: Mapping[Experiment, Judgement], label: str
+) -> list[Chart]:
+    """A chart of each experiment."""
+    titles = subjects(label)
+    return [chart(experiment, titles[experiment], judgement) for experiment, judgement in judgements.items()]
+
+
+def _training_charts(
+    name: str,
+    columns: Mapping[str, str],
+    histories: Mapping[Experiment, Mapping[Network, History]],
+    label: str,
+    windows: int,
+) -> list[Chart]:
+    """A chart of each training."""
+    titles = subjects(label)
+    return [
+        training_chart(
+            f"{name}-{network}-{experiment}",
+            f"{published.NETWORK_NAMES[network]}, {titles[experiment]}",
+            columns,
+            history,
+            windows,
+        )
+        for experiment, by_network in histories.items()
+        for network, history in by_network.items()
+    ]
+
+
+def _score(score: InceptionScore) -> dict[str, Any]:
+    return {
+        **asdict(score.score),
+        "marginal_entropy": score.marginal_entropy.mean,
+        "conditional_entropy": score.conditional_entropy.mean,
+    }
+
+
+def _by_network(value: Callable[[Experiment, Network], Any]) -> dict[Network, dict[Experiment, Any]]:
+    return {network: {experiment: value(experiment, network) for experiment in EXPERIMENTS} for network in NETWORKS}

@@ -1,0 +1,73 @@
+"""Settings of the GAN trainings and of synthesizing."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.core.params import ComputeSection, GanSection
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Width = Annotated[int, Field(ge=1)]
+
+
+class EganParams(GanSection):
+    """Settings of the E-GAN (paper 1, section 2). Widths, rates and γ are not published."""
+
+    latent_dim: int = Field(ge=1, description="length of the noise vector")
+    generator_width: int = Field(ge=1, description="feature channels at half the image's size")
+    discriminator_width: int = Field(ge=1, description="feature channels at half the image's size")
+    generator_learning_rate: float = Field(gt=0)
+    discriminator_learning_rate: float = Field(gt=0)
+    betas: tuple[Beta, Beta] = Field(description="Adam's")
+    epochs: float = Field(gt=0, description="at most so many passes over all images of the fold's training part")
+    generations: int = Field(ge=1, description="at most")
+    discriminator_steps: int = Field(ge=1, description="n_D, before every round of mutations")
+    gamma: float = Field(ge=0, description="weight of diversity in the fitness")
+    alpha: float = Field(gt=0, description="mixup's Beta(α, α)")
+    mutations: list[Literal["minimax", "heuristic", "least_squares"]] = Field(min_length=1)
+    selection: Literal["fitness", "random"]
+    translation: float = Field(ge=0, le=0.5, description="largest shift of real images, as a fraction of a side")
+    samples: int = Field(ge=1, description="images a sample grid, from fixed noise")
+
+
+class SynthesizeParams(ComputeSection):
+    """How much to synthesize."""
+
+    ratio: int = Field(ge=1, description="synthetic images per real training image, class by class")
+    batch_size: int = Field(ge=1)
+
+
+class PaperTwoParams(GanSection):
+    """What the plain GAN and the DCGAN of paper 2 have in common. Widths and β₁ are not published."""
+
+    batch_size: int = Field(ge=2, description="real images a batch; batch normalisation needs two")
+    latent_dim: int = Field(ge=1, description="length of the noise vector")
+    generator_learning_rate: float = Field(gt=0)
+    generator_decay: float = Field(ge=0, description="Keras's: the rate is divided by 1 + decay · updates done")
+    discriminator_learning_rate: float = Field(gt=0)
+    discriminator_decay: float = Field(ge=0, description="Keras's")
+    beta_1: Beta = Field(description="Adam's")
+    leak: float = Field(ge=0, lt=1, description="slope of LeakyReLU below 0")
+    momentum: Beta = Field(description="of batch normalisation, Keras's: weight of the past")
+    iterations: int = Field(ge=1)
+    samples: int = Field(ge=1, description="images a sample grid, from fixed noise")
+
+
+class GanParams(PaperTwoParams):
+    """Settings of the plain GAN (paper 2, section III.C and Table 2)."""
+
+    generator_widths: list[Width] = Field(min_length=3, max_length=3, description="units of the hidden layers")
+    discriminator_widths: list[Width] = Field(min_length=2, max_length=2, description="units of the hidden layers")
+
+
+class DcganParams(PaperTwoParams):
+    """Settings of the improved DCGAN (paper 2, section III.B and Table 1)."""
+
+    generator_widths: list[Width] = Field(
+        min_length=4, max_length=4, description="feature channels of the first grid and of the three groups"
+    )
+    discriminator_widths: list[Width] = Field(
+        min_length=4, max_length=4, description="feature channels of the four groups"
+    )
+    dropout: float = Field(ge=0, lt=1, description="share of features the discriminator drops")
+    discriminator_steps: int = Field(ge=1, description="discriminator updates an iteration, all on one combined batch")
