@@ -13,7 +13,7 @@ DIVERSITY, MARGIN = "diversity_ratio", "discriminator_margin"
 WINDOW = 200
 """Steps over which a sign is averaged before it is believed: one bad batch is none."""
 
-LEAST_DIVERSITY = 0.1
+LEAST_DIVERSITY = 0.25
 GREATEST_MARGIN = 0.98
 
 

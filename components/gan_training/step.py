@@ -20,9 +20,6 @@ Params = TypeVar("Params", bound=PaperTwoParams)
 ALL = "all"
 """The label that stands for all classes together."""
 
-TEST_FOLD = 0
-"""Digits have one split: whatever is not of this fold's test part is for training."""
-
 MILESTONES = (0, 1, 5, 10)
 """Tenths of the training after which paper 2 shows samples (Figures 3 to 9)."""
 
@@ -148,7 +145,7 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
 
     from components.core.augment import as_floats
     from components.core.grid import grid
-    from components.core.imageset import ImageSet
+    from components.core.imageset import TEST_FOLD, ImageSet
     from components.core.modeldir import save_model
     from components.core.training import Batches, device, restarting, train
 

@@ -41,7 +41,7 @@ def test_a_training_that_comes_back_is_well_again():
     assert found[WINDOW - 1] and not found[-1]
 
 
-@given(st.lists(st.tuples(st.floats(0.1, 2), st.floats(-1, 0.98)), max_size=2 * WINDOW))
+@given(st.lists(st.tuples(st.floats(0.25, 2), st.floats(-1, 0.98)), max_size=2 * WINDOW))
 def test_a_healthy_training_is_never_accused(signs):
     assert not any(diagnoses(*({DIVERSITY: ratio, MARGIN: margin} for ratio, margin in signs)))
 

@@ -167,8 +167,8 @@ class Collapsing(Regression):
         self.steps = state["steps"]
 
 
-FIRST_SIGN = 50 + round(0.9 * WINDOW)
-"""About where the mean over the window falls below a tenth."""
+FIRST_SIGN = 50 + round(0.75 * WINDOW)
+"""About where the mean over the window falls below a quarter."""
 
 
 def gan_params(on_collapse):

@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from components.classification.concept import ConceptNetwork
 from components.core.augment import as_floats
-from components.core.imageset import ImageSet
+from components.core.imageset import TEST_FOLD, ImageSet
 from components.core.training import device
 from components.evaluation.digits.distances import frechet_distance, kernel_distance
 from components.evaluation.digits.histogram import Histogram
 from components.evaluation.digits.inception_score import InceptionScore, inception_score
 from components.evaluation.digits.neighbours import Memorisation, nearest
 from components.evaluation.digits.params import EvaluateDigitsParams
-from components.evaluation.digits.sources import FOLD
 from components.evaluation.digits.trainings import Network
 from components.evaluation.summary import Summary
 
@@ -112,11 +111,11 @@ def judge(
     where they do not fill several, over a single one.
 
     Args:
-        real: the experiment's images; what `FOLD` does not hold out, the generators were trained on.
+        real: the experiment's images; what `TEST_FOLD` does not hold out, the generators were trained on.
         concept: tells the classes of `real` apart.
         drawn: by network, (N, C, H, W) uint8.
     """
-    training, held_out = real.training(FOLD), real.test(FOLD)
+    training, held_out = real.training(TEST_FOLD), real.test(TEST_FOLD)
     seen = ask(concept, held_out.images, params.batch_size)
     known = ask(concept, _some(training.images, params.images), params.batch_size)
     unseen = nearest(_some(held_out.images, params.compared_images), training.images, 1).distances[:, 0]

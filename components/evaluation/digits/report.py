@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from components.core.imageset import TEST_FOLD
 from components.evaluation.charts import Chart
 from components.evaluation.digits import published
 from components.evaluation.digits.charts import (
@@ -21,7 +22,7 @@ from components.evaluation.digits.inception_score import InceptionScore
 from components.evaluation.digits.judging import Drawings, Judgement, draw, judge, recognised
 from components.evaluation.digits.neighbours import CLOSE
 from components.evaluation.digits.params import EvaluateDigitsParams
-from components.evaluation.digits.sources import FOLD, Sources
+from components.evaluation.digits.sources import Sources
 from components.evaluation.digits.trainings import EXPERIMENTS, NETWORKS, Experiment, Network, Training
 from components.evaluation.histories import History
 from components.evaluation.output import write_report
@@ -78,7 +79,7 @@ class DigitsReport:
             params=params,
             judgements=judgements,
             recognised={network: share_recognised(images) for network, images in drawn["simple"].items()},
-            recognised_held_out=share_recognised(sources.styles.test(FOLD).images),
+            recognised_held_out=share_recognised(sources.styles.test(TEST_FOLD).images),
             histories=histories,
             charts={
                 "scores": _each(score_chart, judgements, sources.label),

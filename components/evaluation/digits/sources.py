@@ -7,12 +7,9 @@ import numpy as np
 
 from components.classification.concept import ConceptNetwork
 from components.core.errors import UserError
-from components.core.imageset import ImageSet
+from components.core.imageset import TEST_FOLD, ImageSet
 from components.core.modeldir import load_model, model_facts
 from components.evaluation.digits.trainings import Trainings, find_trainings
-
-FOLD = 0
-"""Its test part is held out from every training."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,14 @@ class Sources:
             UserError: something is absent, there twice, has seen held-out images, or is of other images.
         """
         real, styled = ImageSet.load(data), ImageSet.load(styles)
-        trainings = find_trainings(generators, real.training(FOLD).digest())
+        trainings = find_trainings(generators, real.training(TEST_FOLD).digest())
         label = trainings["simple"]["gan"].label
         if not np.array_equal(styled.images, real.of_class(label).images):
             raise UserError(f"The writing styles in {styles} are not of the digit {label} of {data}; label them again.")
         for images, network, name in ((real, concept, "concept"), (styled, style_concept, "style concept")):
-            if model_facts(network)["origin"] != images.training(FOLD).digest():
+            if model_facts(network)["origin"] != images.training(TEST_FOLD).digest():
                 raise UserError(f"The {name} network in {network} was trained on other images; train it again.")
-            if len(images.test(FOLD)) < 2:
+            if len(images.test(TEST_FOLD)) < 2:
                 raise UserError(f"Two held-out images at least are needed to judge by the {name} network; add some.")
         return cls(
             real=real,
