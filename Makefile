@@ -11,9 +11,9 @@ DATA ?=
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
-	@echo 'Variables: DATA=folder PROFILE=smoke|default|paper PIPELINE=cardiac'
+	@echo 'Variables: DATA=folder PROFILE=smoke|default|paper PIPELINE=cardiac|digits'
 
-run: $(VENV)/ready ## run a pipeline on this machine, on DATA or on simulated data
+run: $(VENV)/ready ## run a pipeline on this machine, on DATA or on what it brings itself
 	$(GANFLOW) run $(PIPELINE) --profile $(PROFILE) $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/ready lint ## run the tests that CI runs
