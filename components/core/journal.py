@@ -165,13 +165,12 @@ class Journal:
             name: may hold slashes, such as "samples/step-000100".
             array: (H, W) or (H, W, 3); uint8 in [0, 255] or floats in [-1, 1].
         """
-        import numpy as np
         from PIL import Image
 
-        if array.dtype != np.uint8:
-            array = ((np.clip(array, -1, 1) + 1) * 127.5).round().astype(np.uint8)
+        from components.core.grid import as_levels
+
         target = self._place(f"{name}.png")
-        Image.fromarray(array).save(target, format="PNG")
+        Image.fromarray(as_levels(array)).save(target, format="PNG")
         self._take(target)
 
     def artifact(self, path: Path, folder: str = "") -> None:

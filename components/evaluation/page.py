@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from components.core.grid import as_levels
 from components.evaluation.charts import Chart
 from components.evaluation.summary import Summary
 
@@ -48,7 +49,7 @@ def mosaic(images: np.ndarray, columns: int | None = None) -> str:
     Without `columns` it is about square; what is left of the last row is transparent.
     """
     columns = columns or math.ceil(math.sqrt(len(images)))
-    levels = images if images.dtype == np.uint8 else _levels(images)
+    levels = as_levels(images)
     opaque = np.full_like(levels[:, :1], 255)
     tiles = np.concatenate([levels, opaque], axis=1)
     tiles = np.pad(tiles, ((0, -len(tiles) % columns), (0, 0), (0, GAP), (0, GAP)))
@@ -106,11 +107,6 @@ def spread(summary: Summary, form: str = "percent") -> str:
 
 FORMS = {"percent": percent, "points": points, "fixed": fixed, "short": short}
 """How a number may be written."""
-
-
-def _levels(images: np.ndarray) -> np.ndarray:
-    """[-1, 1] as uint8 levels."""
-    return np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def _svg(chart: Chart) -> Markup:

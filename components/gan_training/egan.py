@@ -15,6 +15,7 @@ from torch.optim import Adam
 
 from components.core.collapse import vital_signs
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
+from components.gan_training.noise import draw_images, draw_noise
 
 
 class EGAN:
@@ -71,7 +72,7 @@ class EGAN:
         networks = [self.generator, *(copy.deepcopy(self.generator) for _ in self.mutations[1:])]
         self.children = [_Individual(network, learning_rate_generator, betas) for network in networks]
         self.parent = self.children[0]  # the first child is bred in the parent's place
-        self.fixed_noise = self._noise(sample_count)
+        self.fixed_noise = draw_noise(self.generator, sample_count)
         self.generations = generations
         self.generation = 0
         self.learning_rates = [(self.discriminator_optimiser, learning_rate_discriminator)]
@@ -106,11 +107,7 @@ class EGAN:
 
     def samples(self) -> Tensor:
         """Images (sample_count, C, H, W) in [-1, 1] of the survivor, always from the same noise."""
-        self.generator.eval()
-        with torch.no_grad():
-            images = self.generator(self.fixed_noise)
-        self.generator.train()
-        return images
+        return draw_images(self.generator, self.fixed_noise)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -138,13 +135,9 @@ class EGAN:
                 group["lr"] = rate * share
         self.generation += 1
 
-    def _noise(self, count: int) -> Tensor:
-        device = next(self.generator.parameters()).device
-        return torch.randn(count, self.generator.latent_dim, device=device)
-
     def _train_discriminator(self, real: Tensor) -> Tensor:
         with torch.no_grad():
-            fake = self.generator(self._noise(len(real)))
+            fake = self.generator(draw_noise(self.generator, len(real)))
         images, labels = mixup(real, fake, self.alpha)
         loss = mixup_loss(self.discriminator(images), labels)
         self.discriminator_optimiser.zero_grad()
@@ -154,7 +147,7 @@ class EGAN:
 
     def _mutate(self, count: int) -> None:
         """Each child takes one optimiser step from the parent under its own objective."""
-        images = self.generator(self._noise(count))
+        images = self.generator(draw_noise(self.generator, count))
         logits, sensitivity = self._look_at(images.detach())
         gradients = []
         for name in self.mutations:
@@ -177,7 +170,7 @@ class EGAN:
 
         Then, of every child, its images (N, C, H, W), the logits (N,) of the real images and those of its images.
         """
-        noise = self._noise(len(real))
+        noise = draw_noise(self.generator, len(real))
         real_logits = self.discriminator(real)
         real_gradient = self._discriminator_gradient(F.softplus(-real_logits).mean())
         qualities, diversities, looks = [], [], []

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from components.core.collapse import vital_signs
 from components.gan_training.keras import decayed
+from components.gan_training.noise import draw_images, draw_noise
 
 
 class GAN:
@@ -49,7 +50,7 @@ class GAN:
         self.generator_schedule = decayed(generator_optimiser, generator_decay)
         self.discriminator_schedule = decayed(discriminator_optimiser, discriminator_decay)
         self.discriminator_steps = discriminator_steps
-        self.fixed_noise = self._noise(sample_count)
+        self.fixed_noise = draw_noise(self.generator, sample_count)
 
     def step(self, real: Tensor) -> dict[str, Tensor]:
         """One iteration on real images (N, C, H, W) in [-1, 1]; metrics are detached scalars.
@@ -59,7 +60,7 @@ class GAN:
         before it has learnt from this batch.
         """
         with torch.no_grad():
-            fake = self.generator(self._noise(len(real)))
+            fake = self.generator(draw_noise(self.generator, len(real)))
         images = torch.cat([real, fake])
         losses, logits = zip(*(self._train_discriminator(images) for _ in range(self.discriminator_steps)), strict=True)
         generator_loss = self._train_generator(len(real))
@@ -72,11 +73,7 @@ class GAN:
 
     def samples(self) -> Tensor:
         """Images (sample_count, C, H, W) in [-1, 1], always from the same noise."""
-        self.generator.eval()
-        with torch.no_grad():
-            images = self.generator(self.fixed_noise)
-        self.generator.train()
-        return images
+        return draw_images(self.generator, self.fixed_noise)
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts().items()} | {"fixed_noise": self.fixed_noise}
@@ -96,10 +93,6 @@ class GAN:
             "discriminator_schedule": self.discriminator_schedule,
         }
 
-    def _noise(self, count: int) -> Tensor:
-        device = next(self.generator.parameters()).device
-        return torch.randn(count, self.generator.latent_dim, device=device)
-
     def _train_discriminator(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """One update on real images and as many generated ones behind them; the loss and the logits before it."""
         logits = self.discriminator(images)
@@ -113,7 +106,7 @@ class GAN:
     def _train_generator(self, count: int) -> Tensor:
         """One update on fresh noise; the loss before it."""
         with frozen(self.discriminator):
-            loss = generator_loss(self.discriminator(self.generator(self._noise(count))))
+            loss = generator_loss(self.discriminator(self.generator(draw_noise(self.generator, count))))
             self.generator_optimiser.zero_grad()
             loss.backward()
         self.generator_optimiser.step()

@@ -144,7 +144,7 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
     import torch
 
     from components.core.augment import as_floats
-    from components.core.grid import grid
+    from components.core.grid import as_levels, grid
     from components.core.imageset import TEST_FOLD, ImageSet
     from components.core.modeldir import save_model
     from components.core.training import Batches, device, restarting, train
@@ -159,9 +159,9 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
         built = recipe(params, images.shape[1], images.shape[2])
 
         def observe(iteration: int) -> "Tensor":
-            samples = built.gan.samples().cpu()
-            run.journal.image(f"samples/{iteration:06d}", grid(samples.numpy()))
-            return ((samples + 1) * 127.5).round().to(torch.uint8)
+            samples = as_levels(built.gan.samples().cpu().numpy())
+            run.journal.image(f"samples/{iteration:06d}", grid(samples))
+            return torch.from_numpy(samples)
 
         history = train(
             built.gan,

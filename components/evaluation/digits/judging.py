@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from components.classification.concept import ConceptNetwork
 from components.core.augment import as_floats
+from components.core.grid import as_levels
 from components.core.imageset import TEST_FOLD, ImageSet
 from components.core.training import device
 from components.evaluation.digits.distances import frechet_distance, kernel_distance
@@ -89,7 +90,7 @@ def draw(generator: nn.Module, count: int, batch_size: int) -> np.ndarray:
     with torch.no_grad():
         noise = torch.randn(count, generator.latent_dim).to(device())
         images = torch.cat([generator(part) for part in noise.split(batch_size)])
-    return ((images + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+    return as_levels(images.cpu().numpy())
 
 
 def ask(network: ConceptNetwork, images: np.ndarray, batch_size: int) -> Answers:
