@@ -11,7 +11,7 @@ DATA ?=
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
-	@echo 'Variables: DATA=folder PROFILE=smoke|default|paper PIPELINE=cardiac|digits'
+	@echo 'Variables: DATA=folder PROFILE=smoke|default|paper PIPELINE=cardiac|digits|colour'
 
 run: $(VENV)/ready ## run a pipeline on this machine, on DATA or on what it brings itself
 	$(GANFLOW) run $(PIPELINE) --profile $(PROFILE) $(if $(DATA),--data $(DATA))

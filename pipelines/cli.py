@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Train, refine, judge and ship GANs reproducibly.",
 )
 
-PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Which system: cardiac or digits.")]
+PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Which system: cardiac, digits or colour.")]
 Profile = Annotated[str, typer.Option(help="Set of parameters: default, smoke (seconds) or paper (published scale).")]
 Overrides = Annotated[
     list[str],
@@ -122,6 +122,21 @@ def params(
         typer.echo("Wrote params.yaml; `dvc repro` now uses these.")
     else:
         typer.echo(dump_params(pipeline, values), nl=False)
+
+
+@app.command()
+def colour(
+    photographs: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Pictures or grey medical slices.")],
+    model: Annotated[
+        str, typer.Option(metavar="URI", help="A registered model, or a folder that holds one.")
+    ] = "models:/colour-renderer@champion",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the coloured pictures go.")] = Path("out/coloured"),
+) -> None:
+    """Colour pictures of any size, with their own resolution and lightness."""
+    from components.rendering.render import render_files
+
+    for picture in render_files(photographs, model, out):
+        typer.echo(picture)
 
 
 def _existing(data: Path | None) -> Path | None:

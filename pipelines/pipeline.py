@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-NAMES = ("cardiac", "digits")
+NAMES = ("cardiac", "digits", "colour")
 
 
 @dataclass(frozen=True)

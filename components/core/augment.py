@@ -1,4 +1,4 @@
-"""What is done to image batches (N, C, H, W) on the fly: scaling; classic augmentation by flips and small shifts."""
+"""What is done to image batches (N, C, H, W) on the fly: scaling; crops; augmentation by flips and small shifts."""
 
 import torch
 from torch import Tensor
@@ -20,6 +20,29 @@ def flip_and_shift(images: Tensor, largest_shift: float) -> Tensor:
     count = len(images)
     signs = torch.randint(0, 2, (count, 2), device=images.device) * 2.0 - 1.0
     return _resample(images, signs, _random_shifts(count, largest_shift, images.device))
+
+
+def crop_and_flip(images: Tensor, side: int) -> Tensor:
+    """A random square of each image, mirrored left to right with probability ½: (N, C, side, side).
+
+    Args:
+        images: (N, C, H, W), of any type.
+        side: in pixels, at most H and W.
+    """
+    count, _, height, width = images.shape
+    steps = torch.arange(side, device=images.device)
+    rows = torch.randint(0, height - side + 1, (count, 1), device=images.device) + steps
+    columns = torch.randint(0, width - side + 1, (count, 1), device=images.device) + steps
+    mirrored = torch.randint(0, 2, (count, 1), device=images.device).bool()
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    numbers = torch.arange(count, device=images.device)[:, None, None]
+    return images[numbers, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1).contiguous()
+
+
+def centre_crop(images: Tensor, side: int) -> Tensor:
+    """The square in the middle of each image (N, C, H, W): (N, C, side, side)."""
+    top, left = (images.shape[-2] - side) // 2, (images.shape[-1] - side) // 2
+    return images[..., top : top + side, left : left + side]
 
 
 def classic_copies(images: Tensor, largest_shift: float) -> Tensor:

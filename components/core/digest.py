@@ -17,7 +17,8 @@ def digest_json(value: Any) -> str:
 def digest_path(path: Path) -> str:
     """SHA-256 of a file's bytes, or of a folder's relative file names and their bytes.
 
-    Times, owners and empty folders do not count, so a copy has its original's digest.
+    Times, owners and empty folders do not count, so a copy has its original's digest. Of a folder's file that may not
+    be read the name counts alone: the step that needs its content tells, with whatever else is wrong.
 
     Raises:
         FileNotFoundError: nothing lies at `path`.
@@ -37,7 +38,14 @@ def _sources(package: Path) -> Iterable[Path]:
 
 
 def _digest_files(root: Path, files: Iterable[Path]) -> str:
-    return digest_json({file.relative_to(root).as_posix(): _digest_file(file) for file in files})
+    return digest_json({file.relative_to(root).as_posix(): _digest_readable(file) for file in files})
+
+
+def _digest_readable(path: Path) -> str:
+    try:
+        return _digest_file(path)
+    except PermissionError:
+        return ""
 
 
 def _digest_file(path: Path) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+IMAGES, META = "images.npy", "meta.json"
+"""A set's two files."""
+
 NO_FOLD = -1
 
 TEST_FOLD = 0
@@ -106,9 +109,13 @@ class ImageSet:
         return content.hexdigest()
 
     def save(self, directory: Path) -> None:
-        """Write `images.npy` and `meta.json` into `directory`, which is made where it is missing."""
+        """Write the images and what is known of them into `directory`, which is made where it is missing."""
         directory.mkdir(parents=True, exist_ok=True)
-        np.save(directory / "images.npy", np.ascontiguousarray(self.images))
+        np.save(directory / IMAGES, np.ascontiguousarray(self.images))
+        self.save_meta(directory)
+
+    def save_meta(self, directory: Path) -> None:
+        """Write what is known of the images beside `IMAGES`, which lies in `directory` already."""
         meta = {
             "classes": list(self.classes),
             "origin": self.origin,
@@ -117,14 +124,14 @@ class ImageSet:
             "groups": self.groups.tolist(),
             "folds": self.folds.tolist(),
         }
-        (directory / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+        (directory / META).write_text(json.dumps(meta, indent=1) + "\n")
 
     @classmethod
     def load(cls, directory: Path) -> "ImageSet":
         """Read what `save` wrote; the images stay on disk until they are touched."""
-        meta = json.loads((directory / "meta.json").read_text())
+        meta = json.loads((directory / META).read_text())
         return cls(
-            images=np.load(directory / "images.npy", mmap_mode="r"),
+            images=np.load(directory / IMAGES, mmap_mode="r"),
             labels=np.array(meta["labels"], dtype=np.int64),
             classes=tuple(meta["classes"]),
             groups=np.array(meta["groups"], dtype=np.str_),

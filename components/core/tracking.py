@@ -1,7 +1,7 @@
 """MLflow: the only file that imports it, and only when it is called.
 
 `Store` is what the courier delivers to, `open_pipeline_run` what a runner hangs its steps' runs under,
-`register_model` the way into the model registry.
+`register_model` the way into the model registry, `load_model` the way out of it.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import json
 import math
 import os
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from components.core.errors import UserError
 from components.core.journal import Journal, Status, environment_tags, flatten, journals_dir, shown, tracking_uri
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow import MlflowClient
     from torch import Tensor, nn
 
@@ -282,6 +283,44 @@ def register_model(
         before = known.tags.get("ganflow.previous_champion")
         wins = champion is not None and int(champion.version) == int(known.version)
         return ModelVersion(int(known.version), wins, int(before) if before else None)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network that was logged, without this project's code.
+
+    Attributes:
+        predict: arrays of `shape` → arrays.
+        shape: of its inputs by its signature; -1 is any size.
+    """
+
+    predict: "Callable[[np.ndarray], np.ndarray]"
+    shape: tuple[int, ...]
+
+
+def load_model(uri: str) -> LoadedModel:
+    """Load a network that `register_model` logged, on the CPU.
+
+    Args:
+        uri: `models:/NAME@ALIAS` or `models:/NAME/VERSION`; or a local folder that holds one.
+
+    Raises:
+        LookupError: there is no such model.
+        UserError: the tracking server does not answer, or refuses.
+    """
+    store, registered = tracking_uri(), uri.startswith("models:")
+    if not registered and not (Path(uri) / "MLmodel").is_file():
+        raise LookupError(uri)
+    with _answering(store):
+        try:
+            with Store(store).client() if registered else contextlib.nullcontext():
+                import mlflow.pyfunc
+
+                mlflow.set_tracking_uri(store)
+                model = mlflow.pyfunc.load_model(uri)
+        except Rejected as error:
+            raise LookupError(uri) from error
+    return LoadedModel(model.predict, model.metadata.signature.inputs.inputs[0].shape)
 
 
 def _find_version(client: "MlflowClient", name: str, gate: Mapping[str, str]) -> Any | None:

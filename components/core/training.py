@@ -5,7 +5,6 @@ import csv
 import io
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +14,12 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from components.core.collapse import DIVERSITY, CollapseWatch
 from components.core.errors import UserError
 from components.core.params import GanSection, TrainingSection
+from components.core.progress import progress
 from components.core.step import Run
 from components.core.storage import Checkpoints
 
@@ -214,7 +212,7 @@ def train(
     done = _resume(algorithm, history, run.checkpoints.read(name))
     saved = time.monotonic()
     milestones = {round(steps * tenth / 10) for tenth in range(11)}
-    with _sigterm() as terminated, _progress(run, steps) as progress:
+    with _sigterm() as terminated, progress(run.journal, "training", steps) as advance:
         if done == 0:
             _keep(history, 0, observe)
         while done < steps:
@@ -223,7 +221,7 @@ def train(
                 metrics = algorithm.step(*batch)
             done += 1
             history.add(done, metrics)
-            progress(done)
+            advance(done)
             if done in milestones:
                 _keep(history, done, observe)
             if terminated.is_set() or time.monotonic() - saved > params.checkpoint_seconds or done == steps:
@@ -313,16 +311,3 @@ def _sigterm() -> Iterator[threading.Event]:
         yield received
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _progress(run: Run, steps: int) -> Iterator[Callable[[int], None]]:
-    """A bar where a person looks on; the journal carries the progress to whoever runs the step."""
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("training", total=steps)
-
-        def advance(done: int) -> None:
-            run.journal.progress(done, steps)
-            bar.update(task, completed=done)
-
-        yield advance

@@ -55,3 +55,14 @@ def prepare_digits(
     from components.data_prep.step import prepare_digits
 
     images.metadata.update(prepare_digits(params, code=code, raw=raw.path if raw else source, out=images.path))
+
+
+@component
+def prepare_photographs(params: str, code: str, source: str, digest: str, images: dsl.Output[dsl.Dataset]):
+    """Turn a folder of photographs into an image set with a test part.
+
+    `digest` is the content digest of the folder `source`: Kubeflow's cache would not notice its change.
+    """
+    from components.data_prep.step import prepare_photographs
+
+    images.metadata.update(prepare_photographs(params, code=code, raw=source, out=images.path))

@@ -63,6 +63,16 @@ class PrepareDigitsParams(Section):
     size: int = Field(ge=8, description="pixels along each side of an image")
 
 
+class PreparePhotographsParams(Section):
+    """From photographs of any size to squares of one."""
+
+    size: int = Field(ge=8, le=4096, description="pixels along each side; the short side is scaled to it")
+    test_share: float = Field(
+        gt=0, lt=1, description="of each category, to test with; train/ and test/ stay as they are"
+    )
+    seed: int = Field(ge=0, description="decides which photographs of a category are held out")
+
+
 @step
 def simulate(params: SimulateParams, run: Run) -> None:
     """Write a cohort of short-axis phantoms as `labels.csv`, `images/*.mha`, `masks/*.mha`."""
@@ -144,3 +154,26 @@ def prepare_digits(params: PrepareDigitsParams, run: Run, *, raw: Path) -> None:
         raise UserError(f"The digits in {raw} have {height}×{width} pixels; scale them to {params.size}×{params.size}.")
     prepared.save(run.out)
     run.journal.dataset(raw.name, run.inputs["raw"], str(raw), prepared.counts())
+
+
+@step
+def prepare_photographs(params: PreparePhotographsParams, run: Run, *, raw: Path) -> None:
+    """Turn a folder of photographs into an image set whose fold 0 has the test part.
+
+    Grey photographs and those of other colours than RGB are left out, and listed in `left-out.json`.
+
+    Raises:
+        UserError: one line for everything in the data that cannot be used.
+    """
+    import json
+
+    from components.data_prep.photographs import read_photographs
+
+    prepared = read_photographs(raw, run.out, **params.model_dump(), journal=run.journal)
+    prepared.kept.save_meta(run.out)
+    (run.out / "left-out.json").write_text(json.dumps(prepared.left_out, indent=1) + "\n")
+    if names := list(prepared.left_out):
+        count = len(names) + len(prepared.kept)
+        named = ", ".join(names[:3]) + (" …" if names[3:] else "")
+        run.journal.warn(f"{len(names)} of {count} photographs are left out, as left-out.json explains: {named}")
+    run.journal.dataset(raw.name, run.inputs["raw"], str(raw), prepared.kept.counts())

@@ -114,3 +114,41 @@ def register_digits(
             out=registered.path,
         )
     )
+
+
+@component
+def evaluate_colour(
+    params: str,
+    code: str,
+    data: dsl.Input[dsl.Dataset],
+    trainings: dsl.Input[list[dsl.Model]],
+    report: dsl.Output[dsl.Artifact],
+):
+    """Score what every variant renders and write the report."""
+    from components.evaluation.step import evaluate_colour
+
+    report.metadata.update(
+        evaluate_colour(params, code=code, data=data.path, trainings=[each.path for each in trainings], out=report.path)
+    )
+
+
+@component
+def register_colour(
+    params: str,
+    code: str,
+    trainings: dsl.Input[list[dsl.Model]],
+    report: dsl.Input[dsl.Artifact],
+    registered: dsl.Output[dsl.Artifact],
+):
+    """Register a variant's network behind its champion's gate."""
+    from components.evaluation.step import register_colour
+
+    registered.metadata.update(
+        register_colour(
+            params,
+            code=code,
+            trainings=[each.path for each in trainings],
+            report=report.path,
+            out=registered.path,
+        )
+    )

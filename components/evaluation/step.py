@@ -1,6 +1,7 @@
-"""Steps of both pipelines that end in a report: evaluate and register; for folds, gather each before.
+"""Steps of all pipelines that end in a report: evaluate and register; for folds, gather each before.
 
-Without a suffix, the cardiac pipeline's (paper 1); `_digits`, the digits pipeline's (paper 2).
+Without a suffix, the cardiac pipeline's (paper 1); `_digits`, the digits pipeline's (paper 2); `_colour`, the
+colour pipeline's (paper 3).
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import Field
 from components.core.params import Section
 from components.core.step import Run, step
 from components.evaluation.cardiac.fold import Network, TrainingSet
+from components.evaluation.colour.params import EvaluateColourParams, RegisterColourParams
 from components.evaluation.digits.params import EvaluateDigitsParams, RegisterDigitsParams
 
 
@@ -128,3 +130,28 @@ def register_digits(params: RegisterDigitsParams, run: Run, *, generators: list[
 
     scores = json.loads((report / "metrics.json").read_text())["inception_score"]
     ship([shipment(generators, params.network, scores)], "inception_score", run)
+
+
+@step
+def evaluate_colour(params: EvaluateColourParams, run: Run, *, data: Path, trainings: list[Path]) -> None:
+    """Score what every variant renders, and write the report, its metrics and the data of its plots."""
+    from components.evaluation.colour.report import ColourReport
+    from components.evaluation.colour.sources import Sources
+
+    report = ColourReport.make(Sources.find(data=data, trainings=trainings), params)
+    report.save(run.out)
+    run.journal.metrics(report.headline_metrics(), step=0)
+    run.journal.artifact(run.out / "report.html")
+    run.journal.artifact(run.out / "metrics.json")
+
+
+@step
+def register_colour(params: RegisterColourParams, run: Run, *, trainings: list[Path], report: Path) -> None:
+    """Register a variant's network; it becomes champion only where its variant's PSNR beats the present one's."""
+    import json
+
+    from components.evaluation.colour.shipping import shipment
+    from components.evaluation.shipment import ship
+
+    metrics = json.loads((report / "metrics.json").read_text())
+    ship([shipment(trainings, params.variant, metrics)], "psnr", run)

@@ -52,3 +52,23 @@ def train_dcgan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset]
     from components.gan_training.step import train_dcgan
 
     generator.metadata.update(train_dcgan(params, code=code, data=data.path, label=label, out=generator.path))
+
+
+@component
+def train_colour(
+    params: str,
+    code: str,
+    variant: str,
+    dataset: str,
+    replicate: str,
+    data: dsl.Input[dsl.Dataset],
+    training: dsl.Output[dsl.Model],
+):
+    """Train one variant of the colour GAN on one data set, or on all; `replicate` is a number, a text in a loop."""
+    from components.gan_training.step import train_colour
+
+    training.metadata.update(
+        train_colour(
+            params, code=code, data=data.path, variant=variant, dataset=dataset, replicate=replicate, out=training.path
+        )
+    )

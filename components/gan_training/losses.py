@@ -1,7 +1,7 @@
-"""E-GAN's mutation objectives and mixup, as functions of the discriminator's logits.
+"""E-GAN's mutation objectives and mixup, and HCEGAN's discriminator losses, as functions of the discriminator's logits.
 
-Fu et al. 2021 (paper 1), section 2, after Wang et al. 2019 (E-GAN) and Zhang et al. 2018 (mixup).
-D(x) is always the probability sigmoid(logit), never the logit itself.
+Fu et al. 2021 (paper 1), section 2, after Wang et al. 2019 (E-GAN) and Zhang et al. 2018 (mixup); Li et al. 2023
+(paper 3), section 3.1. D(x) is always the probability sigmoid(logit), never the logit itself.
 """
 
 from collections.abc import Callable
@@ -54,3 +54,21 @@ def mixup(real: Tensor, fake: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
 def mixup_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of logits (N,) against soft labels (N,): what the discriminator minimises."""
     return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """−E log D(x) − E log(1 − D(G(x))): pix2pix's."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def hinge_squares(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E max(0, 1 − d_r)² + E max(0, 1 + d_f)²: paper 3's hinge + MSE."""
+    return F.relu(1 - real_logits).square().mean() + F.relu(1 + fake_logits).square().mean()
+
+
+def hinge_cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E softplus(max(0, 1 − d_r)) + E softplus(max(0, 1 + d_f)): paper 3's hinge + BCE.
+
+    Past the margin a term is log 2 and its gradient exactly zero; inside, the cross-entropy decides.
+    """
+    return F.softplus(F.relu(1 - real_logits)).mean() + F.softplus(F.relu(1 + fake_logits)).mean()

@@ -2,12 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from components.core.params import ComputeSection, GanSection
+from components.core.params import ComputeSection, GanSection, TrainingSection
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(ge=1)]
+
+Variant = Literal["pix2pix", "sa", "sa1", "sa2", "hinge_mse", "hinge_bce", "hcegan"]
+"""Of paper 3's colour GAN."""
 
 
 class EganParams(GanSection):
@@ -71,3 +75,28 @@ class DcganParams(PaperTwoParams):
     )
     dropout: float = Field(ge=0, lt=1, description="share of features the discriminator drops")
     discriminator_steps: int = Field(ge=1, description="discriminator updates an iteration, all on one combined batch")
+
+
+class ColourParams(TrainingSection):
+    """Settings of the colour GAN (paper 3). Batch, β₁, widths, λ and dropout are pix2pix's: the paper is silent."""
+
+    crop: int = Field(ge=32, description="side of the random crops that are trained on, in pixels")
+    width: int = Field(ge=1, description="feature channels of the generator's first convolution")
+    depth: int = Field(ge=2, description="convolutions, each halving the image, and as many that double it again")
+    dropout: float = Field(ge=0, lt=1, description="share of features that the decoder's three innermost layers drop")
+    discriminator_width: int = Field(ge=1, description="feature channels of the discriminator's first convolution")
+    largest_attention: int = Field(ge=1, description="largest side of a feature map, in pixels, that gets attention")
+    learning_rate: float = Field(gt=0, description="of both networks")
+    beta_1: Beta = Field(description="Adam's")
+    l1_weight: float = Field(ge=0, description="λ, of the distance from the true colours")
+    epochs: float = Field(gt=0, description="at most so many passes over the training images")
+    updates: int = Field(ge=1, description="at most")
+    samples: int = Field(ge=1, description="test images in a sample sheet")
+
+    @model_validator(mode="after")
+    def _the_crop_can_be_halved(self) -> "ColourParams":
+        if self.crop % 2**self.depth:
+            raise PydanticCustomError(
+                "crop", "crop must be a multiple of 2 to the power of depth, {multiple}", {"multiple": 2**self.depth}
+            )
+        return self

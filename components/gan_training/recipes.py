@@ -1,6 +1,6 @@
-"""The two GANs of paper 2 as parameters describe them: networks, optimisers and schedules put together.
+"""The GANs of papers 2 and 3 as parameters describe them: networks, optimisers and schedules put together.
 
-Liu et al. 2021 (paper 2), sections III.B and III.C, Tables 1 and 2.
+Liu et al. 2021 (paper 2), sections III.B and III.C, Tables 1 and 2; Li et al. 2023 (paper 3), section 3.3.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from components.core.training import device
+from components.gan_training.colour import VARIANTS, ColourGAN
 from components.gan_training.gan import GAN
 from components.gan_training.keras import adam, rmsprop
-from components.gan_training.networks import dcgan, gan
-from components.gan_training.params import DcganParams, GanParams, PaperTwoParams
+from components.gan_training.networks import dcgan, gan, pix2pix
+from components.gan_training.params import ColourParams, DcganParams, GanParams, PaperTwoParams, Variant
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,28 @@ def improved_dcgan(params: DcganParams, channels: int, size: int) -> Recipe:
     ).to(device())
     optimiser = rmsprop(generator.parameters(), params.generator_learning_rate)
     return Recipe("dcgan", config, _opponents(params, generator, discriminator, optimiser, params.discriminator_steps))
+
+
+def colour_gan(params: ColourParams, variant: Variant) -> tuple[dict[str, Any], ColourGAN]:
+    """One of paper 3's seven variants, and the keyword arguments that rebuild its generator."""
+    ingredients = VARIANTS[variant]
+    sides = [params.crop // 2**level for level in range(params.depth + 1)]
+    config = {
+        "width": params.width,
+        "depth": params.depth,
+        "dropout": params.dropout,
+        "attention": ingredients.attention,
+        "attention_from": sum(side > params.largest_attention for side in sides),
+    }
+    gan = ColourGAN(
+        pix2pix.Generator(**config).to(device()),
+        pix2pix.Discriminator(params.discriminator_width).to(device()),
+        ingredients.discriminator_loss,
+        learning_rate=params.learning_rate,
+        beta_1=params.beta_1,
+        l1_weight=params.l1_weight,
+    )
+    return config, gan
 
 
 def _opponents(

@@ -1,4 +1,4 @@
-"""Steps: train an E-GAN of one fold and class, and synthesize with these; train the GAN and the DCGAN of paper 2."""
+"""Steps: train an E-GAN of one fold and class, and synthesize with these; train paper 2's GANs and paper 3's."""
 
 import math
 from collections.abc import Callable
@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from components.core.step import Run, step
-from components.gan_training.params import DcganParams, EganParams, GanParams, PaperTwoParams, SynthesizeParams
+from components.gan_training.params import (
+    ColourParams,
+    DcganParams,
+    EganParams,
+    GanParams,
+    PaperTwoParams,
+    SynthesizeParams,
+    Variant,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from components.core.imageset import ImageSet
@@ -50,7 +59,8 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         "width": params.generator_width,
         "size": size,
     }
-    generations = _generations(params, len(training_part))
+    # Every class as long as the whole fold would take, so that the rarer is not cut short.
+    generations = _updates(params.generations, params.epochs, len(training_part), params.batch_size)
     images = torch.from_numpy(np.array(real.images)).to(device())
 
     def attempt(run: Run) -> "tuple[Generator, History]":
@@ -84,9 +94,9 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
     save_model(run.out, generator, generator_config, origin=origin, label=label, selection=params.selection)
 
 
-def _generations(params: EganParams, images: int) -> int:
-    """How long to train: every class as long as the whole fold would take, so that the rarer is not cut short."""
-    return min(params.generations, math.ceil(params.epochs * images / params.batch_size))
+def _updates(most: int, epochs: float, images: int, batch_size: int) -> int:
+    """How long to train: `most` updates, or so many passes over the images where that is less."""
+    return min(most, math.ceil(epochs * images / batch_size))
 
 
 @step
@@ -136,6 +146,53 @@ def train_dcgan(params: DcganParams, run: Run, *, data: Path, label: str) -> Non
     from components.gan_training.recipes import improved_dcgan
 
     _train(params, run, data, label, improved_dcgan)
+
+
+@step
+def train_colour(params: ColourParams, run: Run, *, data: Path, variant: Variant, dataset: str, replicate: int) -> None:
+    """Train one variant of the colour GAN on one data set, or on "all"; keep what it makes of the test images.
+
+    Replicates differ in nothing but their seed, which hangs on their number.
+    """
+    import numpy as np
+    import torch
+
+    from components.core.augment import as_floats, centre_crop, crop_and_flip
+    from components.core.colour import to_grey
+    from components.core.grid import as_levels
+    from components.core.imageset import TEST_FOLD, ImageSet
+    from components.core.modeldir import save_model
+    from components.core.training import Batches, device, train
+    from components.gan_training.recipes import colour_gan
+
+    photographs = _of_label(ImageSet.load(data), dataset)
+    training_part, test_part = photographs.training(TEST_FOLD), photographs.test(TEST_FOLD)
+    _check_photographs(training_part, test_part, params.crop, dataset)
+    origin = training_part.digest()
+    run.journal.dataset(f"{dataset}, training part", origin, str(data), training_part.counts())
+
+    config, gan = colour_gan(params, variant)
+    images = torch.from_numpy(np.array(training_part.images)).to(device())
+    originals = as_floats(centre_crop(torch.from_numpy(np.array(test_part.images)), params.crop)).to(device())
+    updates = _updates(params.updates, params.epochs, len(images), params.batch_size)
+
+    def observe(update: int) -> None:
+        shown = originals[: params.samples]
+        run.journal.image(f"samples/{update:06d}", _sheet(to_grey(shown), gan.render(to_grey(shown)), shown))
+
+    history = train(
+        gan,
+        [Batches(images, batch_size=params.batch_size, seed=run.seed)],
+        params,
+        run,
+        steps=updates,
+        augment=lambda batch: [as_floats(crop_and_flip(batch[0], params.crop))],
+        observe=observe,
+    )
+    history.save(run.out / "history.csv")
+    rendered = [gan.render(part).cpu().numpy() for part in to_grey(originals).split(params.batch_size)]
+    np.save(run.out / "rendered.npy", as_levels(np.concatenate(rendered)))
+    save_model(run.out, gan.generator, config, origin=origin, kind=variant, dataset=dataset, replicate=replicate)
 
 
 def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[Params, int, int], Recipe]") -> None:
@@ -200,3 +257,25 @@ def _save_milestones(history: "History", iterations: int, folder: Path) -> None:
     folder.mkdir()
     for iteration in {round(iterations * tenth / 10) for tenth in MILESTONES}:
         np.save(folder / f"{iteration:06d}.npy", history.snapshots[iteration].numpy())
+
+
+def _check_photographs(training_part: "ImageSet", test_part: "ImageSet", crop: int, dataset: str) -> None:
+    """UserError where there is nothing to train or to test on, or where a crop does not fit into the images."""
+    from components.core.errors import UserError
+
+    for name, part in (("training", training_part), ("test", test_part)):
+        if not len(part):
+            raise UserError(f"The data set '{dataset}' has no {name} photographs; prepare more of them.")
+    side = min(training_part.images.shape[2:])
+    if crop > side:
+        raise UserError(f"Crops of {crop} pixels do not fit into photographs of {side}; set crop to {side} at most.")
+
+
+def _sheet(grey: "Tensor", rendered: "Tensor", originals: "Tensor") -> "np.ndarray":
+    """One picture (N·H, 3·W, 3) of N images (N, 1 or 3, H, W): grey | rendered | original, a row each."""
+    import torch
+
+    from components.core.grid import as_levels
+
+    rows = torch.cat([grey.expand_as(originals), rendered, originals], dim=3)
+    return as_levels(rows.movedim(1, -1).flatten(0, 1).cpu().numpy())

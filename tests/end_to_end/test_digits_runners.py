@@ -31,9 +31,13 @@ STAGES = {
 }
 
 
+def acquire(place):
+    place("ganflow", "step", "digits", "acquire", "--set", "digits.acquire.source=bundled", f"out={place.raw}")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    place = Workplace(tmp_path_factory.mktemp("place"), "digits", "acquire", "--set", "digits.acquire.source=bundled")
+    place = Workplace(tmp_path_factory.mktemp("place"), "digits", acquire)
     place.stages = as_steps(place.repro())
     place.steps = place.run()
     return place

@@ -5,10 +5,12 @@ import os
 import random
 import time
 
+import numpy as np
 import pytest
 from trainers import execute
 
 from components.core.digest import digest_path
+from components.core.imageset import NO_FOLD, TEST_FOLD, ImageSet
 from components.data_prep.step import acquire, prepare, prepare_digits, simulate
 from components.gan_training.step import synthesize, train_egan
 from pipelines.pipeline import find
@@ -21,6 +23,7 @@ LENGTHS = {
     "digits.gan": "iterations=500",
     "digits.dcgan": "iterations=100",
     "digits.concept": "updates=150",
+    "colour.train": "updates=100",
 }
 """By section of params.yaml."""
 
@@ -30,7 +33,7 @@ processes.set_forkserver_preload(["trainers"])
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """A fold's images and synthetic images, small; digits."""
+    """A fold's images and synthetic images, small; digits; photographs."""
     folder = tmp_path_factory.mktemp("inputs")
     os.environ |= {"GANFLOW_HOME": str(folder / "home"), "GANFLOW_JOURNALS": str(folder / "journals")}
     params = find("cardiac").load("smoke")
@@ -43,7 +46,15 @@ def inputs(tmp_path_factory):
     params = find("digits").load("smoke", ["digits.acquire.source=bundled"])
     acquire(params.acquire, out=folder / "raw-digits")
     prepare_digits(params.prepare, raw=folder / "raw-digits", out=folder / "digits")
+    photographs().save(folder / "photographs")
     return folder
+
+
+def photographs():
+    """Ten pictures of noise, two of them for the test."""
+    images = np.random.default_rng(0).integers(0, 256, (10, 3, 36, 36), dtype=np.uint8)
+    folds = np.where(np.arange(10) < 8, NO_FOLD, TEST_FOLD)
+    return ImageSet(images, np.zeros(10, np.int64), ("photographs",), np.full(10, ""), folds)
 
 
 def arguments(name, folder):
@@ -55,6 +66,7 @@ def arguments(name, folder):
         "gan": digits | {"label": "6"},
         "dcgan": digits | {"label": "all"},
         "concept": digits | {"concepts": "digits"},
+        "train": {"data": folder / "photographs", "variant": "hcegan", "dataset": "all", "replicate": 0},
     }[name]
 
 

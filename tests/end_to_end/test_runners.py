@@ -24,9 +24,13 @@ EVERY_STEP = {
 }
 
 
+def simulate(place):
+    place("ganflow", "step", "cardiac", "simulate", f"out={place.raw}")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    place = Workplace(tmp_path_factory.mktemp("place"), "cardiac", "simulate")
+    place = Workplace(tmp_path_factory.mktemp("place"), "cardiac", simulate)
     place.stages = place.repro()
     place.steps = place.run()
     return place

@@ -11,7 +11,7 @@ import components.gan_training.egan
 import components.gan_training.recipes
 import components.refinement.simgan  # noqa: F401
 from components.classification.step import classify, train_concept
-from components.gan_training.step import train_dcgan, train_egan, train_gan
+from components.gan_training.step import train_colour, train_dcgan, train_egan, train_gan
 from components.refinement.step import refine
 
 TRAINERS = {
@@ -21,6 +21,7 @@ TRAINERS = {
     "gan": train_gan,
     "dcgan": train_dcgan,
     "concept": train_concept,
+    "train": train_colour,
 }
 
 

@@ -5,13 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from components.core.courier import Courier
+from components.core.params import read_yaml
 
 CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -23,10 +24,10 @@ class Workplace:
     Args:
         folder: to copy the checkout into.
         pipeline: its name.
-        source: the words after `ganflow step PIPELINE` that write the raw data.
+        bring: writes the raw data into the folder `raw` of the workplace.
     """
 
-    def __init__(self, folder: Path, pipeline: str, *source: str) -> None:
+    def __init__(self, folder: Path, pipeline: str, bring: Callable[["Workplace"], object]) -> None:
         self.folder, self.pipeline = folder, pipeline
         self.raw = "data/raw"
         tracked = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, check=True, text=True)
@@ -42,8 +43,8 @@ class Workplace:
         }
         self("git", "init", "-q")
         self("ganflow", "params", pipeline, "--profile", "smoke", "--write")
-        self("ganflow", "step", pipeline, *source, f"out={self.raw}")
-        default = f"out/dvc/{pipeline}/raw"
+        bring(self)
+        default = read_yaml(folder / "params.yaml")["data"][pipeline]
         self.edit("params.yaml", f"  {pipeline}: {default}", f"  {pipeline}: {self.raw}")
 
     def __call__(self, *command: str) -> str:

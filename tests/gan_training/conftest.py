@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.gan_training.params import DcganParams, GanParams, PaperTwoParams
+from components.gan_training.params import ColourParams, DcganParams, GanParams, PaperTwoParams
 
 
 @pytest.fixture
@@ -40,6 +40,31 @@ def params() -> Callable[..., PaperTwoParams]:
     }
     sections = {"gan": GanParams, "dcgan": DcganParams}
     return lambda kind, **changes: sections[kind](**{**common, **special[kind], **changes})
+
+
+@pytest.fixture
+def colour_params() -> Callable[..., ColourParams]:
+    """Small settings of the colour GAN, with changes."""
+    common = {
+        "threads": 1,
+        "seed": 0,
+        "batch_size": 4,
+        "precision": "no",
+        "checkpoint_seconds": 10.0,
+        "crop": 32,
+        "width": 4,
+        "depth": 3,
+        "dropout": 0.0,
+        "discriminator_width": 4,
+        "largest_attention": 16,
+        "learning_rate": 1e-3,
+        "beta_1": 0.5,
+        "l1_weight": 100.0,
+        "epochs": 1000.0,
+        "updates": 10,
+        "samples": 2,
+    }
+    return lambda **changes: ColourParams(**{**common, **changes})
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from kfp.local.status import Status
 
 from components.core.params import read_yaml
 from pipelines.pipeline import NAMES, find
+from pipelines.runners import SHARED_ARGUMENTS
 
 CHECKOUT = Path(__file__).parents[2]
 Node = frozenset
@@ -37,8 +38,8 @@ def kubeflow_edges(pipeline, tmp_path, monkeypatch) -> Edges:
         artifacts = [each for value in inputs.values() for each in (value if isinstance(value, list) else [value])]
         scalars = {name: value for name, value in inputs.items() if isinstance(value, str | float)}
         arguments = {name: int(value) if isinstance(value, float) else value for name, value in scalars.items()}
-        for shared in ("params", "code"):
-            del arguments[shared]
+        for shared in SHARED_ARGUMENTS:
+            arguments.pop(shared, None)
         component = given["task_spec"].component_ref.name
         here = node(component.removeprefix("comp-").rstrip("-0123456789"), arguments)
         edges.update((made_by[each.uri], here) for each in artifacts if isinstance(each, dsl.Artifact))
@@ -49,7 +50,7 @@ def kubeflow_edges(pipeline, tmp_path, monkeypatch) -> Edges:
 
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
     with patch.object(task_executor, "execute_single_task", pretend):
-        pipeline.graph(pipeline.load(), None)()
+        pipeline.graph(pipeline.load(), tmp_path if pipeline.name == "colour" else None)()
     return edges
 
 
