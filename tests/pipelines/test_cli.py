@@ -49,7 +49,8 @@ def test_a_bad_option_ends_in_one_sentence_before_anything_is_written(ganflow, t
 
 
 def test_an_unknown_pipeline_and_an_unknown_step_list_the_known_ones(ganflow):
-    assert ganflow("run", "heart").stderr == "ganflow: There is no pipeline 'heart'; choose one of cardiac, digits, colour.\n"
+    told = ganflow("run", "heart").stderr
+    assert told == "ganflow: There is no pipeline 'heart'; choose one of cardiac, digits, colour.\n"
     assert "choose one of simulate, prepare, train-egan" in ganflow("step", "cardiac", "bake", "out=x").stderr
 
 
