@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
 
 from components.core.collapse import MARGIN
 from components.core.colour import to_grey
@@ -19,6 +20,7 @@ from components.gan_training.gan import frozen
 from components.gan_training.losses import cross_entropy, heuristic, hinge_cross_entropy, hinge_squares
 from components.gan_training.noise import draw_images
 from components.gan_training.params import Variant
+from components.gan_training.schedule import share_left
 
 DiscriminatorLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -60,6 +62,7 @@ class ColourGAN:
         discriminator_loss: of the logits on real and on rendered images. The generator's is pix2pix's always.
         learning_rate, beta_1: Adam's, for both networks.
         l1_weight: λ, of the mean distance between the rendered colours and the true ones.
+        updates: length of the training. We read: over its second half the rates fall linearly to 0, as pix2pix's do.
     """
 
     def __init__(
@@ -71,11 +74,14 @@ class ColourGAN:
         learning_rate: float,
         beta_1: float,
         l1_weight: float,
+        updates: int,
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator
         self.generator_optimiser = Adam(generator.parameters(), learning_rate, (beta_1, 0.999), fused=True)
         self.discriminator_optimiser = Adam(discriminator.parameters(), learning_rate, (beta_1, 0.999), fused=True)
+        self.generator_schedule = _falling(self.generator_optimiser, updates)
+        self.discriminator_schedule = _falling(self.discriminator_optimiser, updates)
         self.discriminator_loss = discriminator_loss
         self.l1_weight = l1_weight
 
@@ -103,6 +109,8 @@ class ColourGAN:
             "discriminator": self.discriminator,
             "generator_optimiser": self.generator_optimiser,
             "discriminator_optimiser": self.discriminator_optimiser,
+            "generator_schedule": self.generator_schedule,
+            "discriminator_schedule": self.discriminator_schedule,
         }
 
     def _train_discriminator(self, grey: Tensor, colour: Tensor, rendered: Tensor) -> dict[str, Tensor]:
@@ -114,6 +122,7 @@ class ColourGAN:
         self.discriminator_optimiser.zero_grad()
         loss.backward()
         self.discriminator_optimiser.step()
+        self.discriminator_schedule.step()
         slope = nn.utils.get_total_norm([weight.grad for weight in self.discriminator.parameters()])
         with torch.no_grad():
             margin = real_logits.sigmoid().mean() - fake_logits.sigmoid().mean()
@@ -132,4 +141,9 @@ class ColourGAN:
             self.generator_optimiser.zero_grad()
             (adversarial + self.l1_weight * distance).backward()
         self.generator_optimiser.step()
+        self.generator_schedule.step()
         return {"generator_loss": adversarial.detach(), "l1_loss": distance.detach()}
+
+
+def _falling(optimiser: Adam, updates: int) -> LambdaLR:
+    return LambdaLR(optimiser, lambda done: share_left(done, updates))

@@ -16,6 +16,7 @@ from torch.optim import Adam
 from components.core.collapse import vital_signs
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 from components.gan_training.noise import draw_images, draw_noise
+from components.gan_training.schedule import share_left
 
 
 class EGAN:
@@ -39,8 +40,8 @@ class EGAN:
         mutations: names out of `losses.MUTATIONS`, one child each.
         selection: "fitness" keeps the fittest child, "random" any one (the baseline that tells what selection
             is worth).
-        generations: length of the training. We read: over its second half all rates fall linearly to 0, which lets the
-            images settle; at constant rates they swing, and the last generation may be a bad one.
+        generations: length of the training. We read: over its second half all rates fall linearly to 0, as at
+            constant rates the last generation may be a bad one.
         sample_count: images that `samples` draws, from noise fixed here.
     """
 
@@ -129,7 +130,7 @@ class EGAN:
 
     def _anneal(self) -> None:
         """Set the learning rates of the generation that begins."""
-        share = min(1.0, 2 * (1 - self.generation / self.generations))
+        share = share_left(self.generation, self.generations)
         for optimiser, rate in self.learning_rates:
             for group in optimiser.param_groups:
                 group["lr"] = rate * share

@@ -64,7 +64,7 @@ def improved_dcgan(params: DcganParams, channels: int, size: int) -> Recipe:
     return Recipe("dcgan", config, _opponents(params, generator, discriminator, optimiser, params.discriminator_steps))
 
 
-def colour_gan(params: ColourParams, variant: Variant) -> tuple[dict[str, Any], ColourGAN]:
+def colour_gan(params: ColourParams, variant: Variant, updates: int) -> tuple[dict[str, Any], ColourGAN]:
     """One of paper 3's seven variants, and the keyword arguments that rebuild its generator."""
     ingredients = VARIANTS[variant]
     sides = [params.crop // 2**level for level in range(params.depth + 1)]
@@ -82,6 +82,7 @@ def colour_gan(params: ColourParams, variant: Variant) -> tuple[dict[str, Any], 
         learning_rate=params.learning_rate,
         beta_1=params.beta_1,
         l1_weight=params.l1_weight,
+        updates=updates,
     )
     return config, gan
 

@@ -171,10 +171,10 @@ def train_colour(params: ColourParams, run: Run, *, data: Path, variant: Variant
     origin = training_part.digest()
     run.journal.dataset(f"{dataset}, training part", origin, str(data), training_part.counts())
 
-    config, gan = colour_gan(params, variant)
     images = torch.from_numpy(np.array(training_part.images)).to(device())
     originals = as_floats(centre_crop(torch.from_numpy(np.array(test_part.images)), params.crop)).to(device())
     updates = _updates(params.updates, params.epochs, len(images), params.batch_size)
+    config, gan = colour_gan(params, variant, updates)
 
     def observe(update: int) -> None:
         shown = originals[: params.samples]

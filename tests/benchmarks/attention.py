@@ -107,7 +107,9 @@ def whole_step(threads: int) -> tuple[float, float]:
     torch.set_num_threads(threads)
     variant = VARIANTS["hcegan"]
     networks = Generator(64, 8, 0.5, variant.attention, 0), Discriminator(64)
-    trainer = ColourGAN(*networks, variant.discriminator_loss, learning_rate=2e-4, beta_1=0.5, l1_weight=100.0)
+    trainer = ColourGAN(
+        *networks, variant.discriminator_loss, learning_rate=2e-4, beta_1=0.5, l1_weight=100.0, updates=10**6
+    )
     start = time.perf_counter()
     trainer.step(images(1))
     return time.perf_counter() - start, resident_peak()

@@ -246,7 +246,7 @@ def build(version: str, width: int = WIDTH, depth: int = DEPTH) -> Trainer:
             like(generator, TextbookGenerator(width, depth, DROPOUT)),
             like(discriminator, textbook_discriminator(width)),
         )
-    settings = {"learning_rate": LEARNING_RATE, "beta_1": BETA_1, "l1_weight": L1_WEIGHT}
+    settings = {"learning_rate": LEARNING_RATE, "beta_1": BETA_1, "l1_weight": L1_WEIGHT, "updates": 10**6}
     return ColourGAN(generator, discriminator, cross_entropy, **settings)
 
 

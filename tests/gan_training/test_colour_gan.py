@@ -21,12 +21,14 @@ Check = Callable[[Any, Any], None]
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
+UPDATES = 1000
+
 
 @pytest.fixture
 def make_gan(colour_params: Callable[..., ColourParams]) -> Build:
     def build(variant: Variant = "hcegan", **changes: Any) -> ColourGAN:
         torch.manual_seed(0)
-        return colour_gan(colour_params(**changes), variant)[1]
+        return colour_gan(colour_params(**changes), variant, UPDATES)[1]
 
     return build
 
@@ -140,7 +142,7 @@ class Tint(nn.Module):
 
 
 def toy(weight: float, loss: Any = hinge_cross_entropy) -> ColourGAN:
-    return ColourGAN(Tint(-0.5), Bias(weight), loss, learning_rate=0.1, beta_1=0.5, l1_weight=10.0)
+    return ColourGAN(Tint(-0.5), Bias(weight), loss, learning_rate=0.1, beta_1=0.5, l1_weight=10.0, updates=UPDATES)
 
 
 def sigmoid(value: float) -> float:
@@ -234,3 +236,12 @@ def test_a_few_updates_bring_the_colours_nearer(make_gan: Build) -> None:
     trainer, images = make_gan(learning_rate=2e-3), photographs(0)
     distances = [trainer.step(images)["l1_loss"].item() for _ in range(20)]
     assert distances[-1] < 0.95 * distances[0]
+
+
+def test_rates_fall_over_the_second_half_of_the_training(make_gan) -> None:
+    gan = make_gan("hcegan")
+    rates = []
+    for done in (0, UPDATES // 2, 3 * UPDATES // 4, UPDATES - 1):
+        for schedule in (gan.generator_schedule, gan.discriminator_schedule):
+            rates.append(schedule.lr_lambdas[0](done))
+    assert rates == [1.0] * 4 + [0.5] * 2 + [pytest.approx(2 / UPDATES)] * 2
