@@ -31,8 +31,12 @@ def vital_signs(real: Tensor, fake: Tensor, real_logits: Tensor, fake_logits: Te
     """
     with torch.no_grad():
         spread = fake.std(dim=0, correction=0).mean() / real.std(dim=0, correction=0).mean().clamp_min(1e-6)
-        margin = real_logits.sigmoid().mean() - fake_logits.sigmoid().mean()
-    return {DIVERSITY: spread, MARGIN: margin}
+    return {DIVERSITY: spread, MARGIN: discriminator_margin(real_logits, fake_logits)}
+
+
+def discriminator_margin(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Mean probability of "real" on real images less that on generated ones, of logits of any shape; detached."""
+    return real_logits.detach().sigmoid().mean() - fake_logits.detach().sigmoid().mean()
 
 
 class CollapseWatch:

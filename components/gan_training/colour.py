@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from components.core.collapse import MARGIN
+from components.core.collapse import MARGIN, discriminator_margin
 from components.core.colour import to_grey
 from components.gan_training.attention import Initial
 from components.gan_training.gan import frozen
@@ -21,6 +20,7 @@ from components.gan_training.losses import cross_entropy, heuristic, hinge_cross
 from components.gan_training.noise import draw_images
 from components.gan_training.params import Variant
 from components.gan_training.schedule import share_left
+from components.gan_training.state import Part, restore, state_of
 
 DiscriminatorLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -97,13 +97,12 @@ class ColourGAN:
         return draw_images(self.generator, grey)
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return state_of(self._parts())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        restore(self._parts(), state)
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> dict[str, Part]:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
@@ -124,11 +123,9 @@ class ColourGAN:
         self.discriminator_optimiser.step()
         self.discriminator_schedule.step()
         slope = nn.utils.get_total_norm([weight.grad for weight in self.discriminator.parameters()])
-        with torch.no_grad():
-            margin = real_logits.sigmoid().mean() - fake_logits.sigmoid().mean()
         return {
             "discriminator_loss": loss.detach(),
-            MARGIN: margin,
+            MARGIN: discriminator_margin(real_logits, fake_logits),
             "discriminator_gradient": slope,
             "vanishing": (slope < VANISHED).float(),
         }

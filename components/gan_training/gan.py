@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from components.core.collapse import vital_signs
 from components.gan_training.keras import decayed
 from components.gan_training.noise import draw_images, draw_noise
+from components.gan_training.state import Part, restore, state_of
 
 
 class GAN:
@@ -76,14 +77,13 @@ class GAN:
         return draw_images(self.generator, self.fixed_noise)
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()} | {"fixed_noise": self.fixed_noise}
+        return state_of(self._parts()) | {"fixed_noise": self.fixed_noise}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        restore(self._parts(), state)
         self.fixed_noise.copy_(state["fixed_noise"])
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> dict[str, Part]:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
