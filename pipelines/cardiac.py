@@ -29,7 +29,7 @@ from components.evaluation.step import (
 )
 from components.gan_training.step import EganParams, SynthesizeParams, synthesize, train_egan
 from components.refinement.step import SimganParams, refine
-from pipelines.pipeline import Pipeline, constants
+from pipelines.pipeline import Pipeline, by_name, constants
 
 NETWORKS = list(get_args(Network))
 
@@ -67,19 +67,20 @@ class CardiacParams(Section):
 def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
     """Every step by name, with the section it receives."""
     sweep_params = SweepParams(**params.classify.model_dump(), sweep_ratios=params.sweep.ratios)
-    given = {
-        simulate: params.simulate,
-        prepare: params.prepare,
-        train_egan: params.egan,
-        synthesize: params.synthesize,
-        refine: params.simgan,
-        classify: params.classify,
-        sweep: sweep_params,
-        gather: params.gather,
-        evaluate: params.evaluate,
-        register: params.registry,
-    }
-    return {step.name: (step, section) for step, section in given.items()}
+    return by_name(
+        {
+            simulate: params.simulate,
+            prepare: params.prepare,
+            train_egan: params.egan,
+            synthesize: params.synthesize,
+            refine: params.simgan,
+            classify: params.classify,
+            sweep: sweep_params,
+            gather: params.gather,
+            evaluate: params.evaluate,
+            register: params.registry,
+        }
+    )
 
 
 def graph(params: CardiacParams, data: Path | None) -> Any:

@@ -20,7 +20,7 @@ from components.data_prep.step import PreparePhotographsParams, prepare_photogra
 from components.evaluation.step import EvaluateColourParams, RegisterColourParams, evaluate_colour, register_colour
 from components.gan_training.params import ColourParams, Variant
 from components.gan_training.step import train_colour
-from pipelines.pipeline import Pipeline, constants
+from pipelines.pipeline import Pipeline, by_name, constants
 
 VARIANTS = list(get_args(Variant))
 
@@ -38,13 +38,14 @@ class ColourPipelineParams(Section):
 
 def steps(params: ColourPipelineParams) -> dict[str, tuple[Step, Section]]:
     """Every step by name, with the section it receives."""
-    given = {
-        prepare_photographs: params.prepare,
-        train_colour: params.train,
-        evaluate_colour: params.evaluate,
-        register_colour: params.registry,
-    }
-    return {step.name: (step, section) for step, section in given.items()}
+    return by_name(
+        {
+            prepare_photographs: params.prepare,
+            train_colour: params.train,
+            evaluate_colour: params.evaluate,
+            register_colour: params.registry,
+        }
+    )
 
 
 def graph(params: ColourPipelineParams, data: Path | None) -> Any:

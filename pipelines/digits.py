@@ -21,7 +21,7 @@ from components.data_prep.step import AcquireParams, PrepareDigitsParams, acquir
 from components.evaluation.step import EvaluateDigitsParams, RegisterDigitsParams, evaluate_digits, register_digits
 from components.gan_training.params import DcganParams, GanParams
 from components.gan_training.step import train_dcgan, train_gan
-from pipelines.pipeline import Pipeline, constants
+from pipelines.pipeline import Pipeline, by_name, constants
 
 
 class DigitsParams(Section):
@@ -42,17 +42,18 @@ class DigitsParams(Section):
 
 def steps(params: DigitsParams) -> dict[str, tuple[Step, Section]]:
     """Every step by name, with the section it receives."""
-    given = {
-        acquire: params.acquire,
-        prepare_digits: params.prepare,
-        train_concept: params.concept,
-        label_styles: params.styles,
-        train_gan: params.gan,
-        train_dcgan: params.dcgan,
-        evaluate_digits: params.evaluate,
-        register_digits: params.registry,
-    }
-    return {step.name: (step, section) for step, section in given.items()}
+    return by_name(
+        {
+            acquire: params.acquire,
+            prepare_digits: params.prepare,
+            train_concept: params.concept,
+            label_styles: params.styles,
+            train_gan: params.gan,
+            train_dcgan: params.dcgan,
+            evaluate_digits: params.evaluate,
+            register_digits: params.registry,
+        }
+    )
 
 
 def settle(params: DigitsParams) -> DigitsParams:

@@ -62,6 +62,11 @@ def find(name: str) -> Pipeline:
     return import_module(f"pipelines.{name}").PIPELINE
 
 
+def by_name(sections: Mapping[Step, Section]) -> dict[str, tuple[Step, Section]]:
+    """Steps with the sections they receive, by the steps' names."""
+    return {step.name: (step, section) for step, section in sections.items()}
+
+
 def constants(step: Step, section: Section) -> dict[str, str]:
     """The arguments of a step's face that are fixed when the pipeline is built."""
     return {"params": section.model_dump_json(), "code": step.code_digest()}
