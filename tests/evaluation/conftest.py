@@ -1,5 +1,6 @@
 """What the tests of every report share."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -53,3 +54,15 @@ def home(tmp_path_factory):
         patch.setenv("GANFLOW_HOME", str(home))
         patch.setenv("GANFLOW_JOURNALS", str(home / "journals"))
         yield home
+
+
+@pytest.fixture
+def page(root):
+    """The report that a module's `root` holds in `out`."""
+    return (root / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def metrics(root):
+    """The metrics.json beside it."""
+    return json.loads((root / "out" / "metrics.json").read_text())

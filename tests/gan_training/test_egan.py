@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from hand_worked import Brightness, Uniform
 from torch import Tensor, nn
 
 from components.gan_training.egan import EGAN, diversity, quality
@@ -59,30 +60,6 @@ def test_quality_is_the_mean_probability() -> None:
 
 def test_diversity_is_minus_log_of_the_norm_over_all_weights() -> None:
     assert diversity([torch.tensor([3.0]), torch.tensor([[4.0]])]).item() == pytest.approx(-math.log(5))
-
-
-class Brightness(nn.Module):
-    """A discriminator whose gradient can be worked out by hand: logit = weight · mean brightness."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor([2.0]))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.weight * images.mean(dim=(1, 2, 3))
-
-
-class Uniform(nn.Module):
-    """A generator of images of one brightness, whatever the noise."""
-
-    latent_dim = 1
-
-    def __init__(self, brightness: float) -> None:
-        super().__init__()
-        self.brightness = nn.Parameter(torch.tensor([brightness]))
-
-    def forward(self, noise: Tensor) -> Tensor:
-        return self.brightness.view(1, 1, 1, 1).expand(len(noise), 1, 2, 2)
 
 
 def test_fitness_against_hand_computed_values() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from hand_worked import Brightness, Uniform
 from torch import Tensor, nn
 
 from components.gan_training.gan import GAN, discriminator_loss, generator_loss
@@ -117,33 +118,9 @@ def test_metrics_are_detached_scalars(kind: str, make_gan: Build) -> None:
     assert all(value.ndim == 0 and not value.requires_grad for value in metrics.values())
 
 
-class Brightness(nn.Module):
-    """logit = weight · mean brightness."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor([2.0]))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.weight * images.mean(dim=(1, 2, 3))
-
-
-class Uniform(nn.Module):
-    """Images of one brightness, whatever the noise."""
-
-    latent_dim = 1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.brightness = nn.Parameter(torch.tensor([-0.5]))
-
-    def forward(self, noise: Tensor) -> Tensor:
-        return self.brightness.view(1, 1, 1, 1).expand(len(noise), 1, 2, 2)
-
-
 def test_metrics_against_hand_computed_values() -> None:
     """Loss and margin are those before the discriminator has learnt from the batch; the generator's is after."""
-    generator, discriminator = Uniform(), Brightness()
+    generator, discriminator = Uniform(-0.5), Brightness()
     trainer = GAN(
         generator,
         discriminator,

@@ -21,16 +21,6 @@ def root(home, make_album, tmp_path_factory):
 
 
 @pytest.fixture
-def page(root):
-    return (root / "out" / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def metrics(root):
-    return read_metrics(root)
-
-
-@pytest.fixture
 def album(make_album, tmp_path):
     return make_album(tmp_path)
 

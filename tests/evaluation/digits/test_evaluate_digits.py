@@ -32,16 +32,6 @@ def root(home, make_handwriting, tmp_path_factory):
 
 
 @pytest.fixture
-def page(root):
-    return (root / "out" / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def metrics(root):
-    return json.loads((root / "out" / "metrics.json").read_text())
-
-
-@pytest.fixture
 def handwriting(make_handwriting, tmp_path):
     return make_handwriting(tmp_path)
 
