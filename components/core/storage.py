@@ -1,8 +1,11 @@
-"""Where files live that outlast a step: the state folder and the checkpoints in it."""
+"""Where files live that outlast a step: the state folder, checkpoints, fetched data."""
 
 import os
 import shutil
 from pathlib import Path
+from typing import Protocol
+
+from components.core.errors import UserError
 
 
 def state_dir() -> Path:
@@ -13,28 +16,85 @@ def state_dir() -> Path:
 class Checkpoints:
     """The checkpoints of one fingerprint, by name; a write replaces one whole or not at all.
 
-    They lie under `$CHECKPOINT_URI` (a folder), else under the state folder, so that a retried job finds its own.
+    They lie under `$CHECKPOINT_URI` (a folder or `s3://bucket/prefix`), else under the state folder, so that a retried
+    job finds its own.
+
+    Raises:
+        UserError: the address is neither; by every method, S3 does not do as it is asked.
     """
 
     def __init__(self, fingerprint: str) -> None:
-        root = os.environ.get("CHECKPOINT_URI")
-        self._folder = (Path(root) if root else state_dir() / "checkpoints") / fingerprint
+        root = os.environ.get("CHECKPOINT_URI") or str(state_dir() / "checkpoints")
+        self._files = _files(f"{root}/{fingerprint}")
 
     def read(self, name: str) -> bytes | None:
         """A checkpoint's bytes, None where there is none of that name."""
-        path = self._folder / name
+        return self._files.read(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a checkpoint atomically; it is safe from a crash when this returns."""
+        self._files.write(name, content)
+
+    def remove(self) -> None:
+        """Forget all checkpoints of the fingerprint."""
+        self._files.remove()
+
+
+def fetch(source: str, digest: str) -> Path:
+    """The folder with the data of a digest: a local `source` itself, else a copy in the state folder.
+
+    Args:
+        source: a local folder, or what `components.core.dataset` knows.
+        digest: of its content, as `source` was when it was taken.
+
+    Raises:
+        UserError: it is not there any more, or cannot be had unharmed.
+    """
+    if "://" not in source:
+        return Path(source)
+    from components.core.dataset import fetch_dataset  # boto3 is imported only where something lies on S3
+
+    return fetch_dataset(source, digest, state_dir() / "data")
+
+
+class _Files(Protocol):
+    """Files by name, in a folder of any kind."""
+
+    def read(self, name: str) -> bytes | None: ...
+
+    def write(self, name: str, content: bytes) -> None: ...
+
+    def remove(self) -> None: ...
+
+
+def _files(uri: str) -> _Files:
+    if uri.startswith("s3://"):
+        from components.core.s3 import S3Folder
+
+        return S3Folder(uri)
+    if "://" in uri:
+        raise UserError(f"Checkpoints cannot be kept at {uri}; set CHECKPOINT_URI to a folder or s3://bucket/prefix.")
+    return _LocalFolder(Path(uri))
+
+
+class _LocalFolder:
+    """Files of a folder on this machine, which is made when the first is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, name: str) -> bytes | None:
+        path = self._path / name
         return path.read_bytes() if path.exists() else None
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace a checkpoint atomically; it is flushed to the disk first."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f"{name}.partial"
+        self._path.mkdir(parents=True, exist_ok=True)
+        partial = self._path / f"{name}.partial"
         with partial.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        partial.replace(self._folder / name)
+        partial.replace(self._path / name)
 
     def remove(self) -> None:
-        """Forget all checkpoints of the fingerprint."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._path, ignore_errors=True)

@@ -25,7 +25,7 @@ TRAINERS = {
 }
 
 
-def execute(name: str, params: str, given: dict[str, Any], home: Path) -> None:
+def execute(name: str, params: str, given: dict[str, Any], home: Path, **environment: str) -> None:
     """Run a trainer with its state and journals under `home`."""
-    os.environ |= {"GANFLOW_HOME": str(home), "GANFLOW_JOURNALS": str(home / "journals")}
+    os.environ |= {"GANFLOW_HOME": str(home), "GANFLOW_JOURNALS": str(home / "journals")} | environment
     TRAINERS[name](params, **given)

@@ -1,0 +1,73 @@
+"""A trainer whose machine is taken away, and with it the disk, goes on elsewhere from its checkpoint on S3."""
+
+import io
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+import torch
+from s3 import BUCKET
+from trainers import execute
+
+from components.core.digest import digest_path
+from components.core.training import PREEMPTED
+from components.data_prep.step import acquire, prepare_digits
+from pipelines.pipeline import find
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["trainers"])
+
+
+@pytest.fixture
+def digits(tmp_path):
+    params = find("digits").load("smoke", ["digits.acquire.source=bundled"])
+    acquire(params.acquire, out=tmp_path / "raw")
+    prepare_digits(params.prepare, raw=tmp_path / "raw", out=tmp_path / "digits")
+    return tmp_path / "digits"
+
+
+def steps_done(s3):
+    """How far the checkpoint on S3 is; 0 without one."""
+    client = s3.client()
+    found = client.list_objects_v2(Bucket=BUCKET, Prefix="preempted/").get("Contents", [])
+    if not found:
+        return 0
+    content = client.get_object(Bucket=BUCKET, Key=found[0]["Key"])["Body"].read()
+    return torch.load(io.BytesIO(content), weights_only=True)["done"]
+
+
+def test_a_trainer_ended_then_killed_each_time_on_an_empty_disk_ends_with_the_same_bytes(s3, digits, tmp_path):
+    settings = ["digits.gan.iterations=200", "digits.gan.checkpoint_seconds=0.1"]
+    params = find("digits").load("smoke", settings).gan.model_dump_json()
+    on_s3 = s3.environment() | {"CHECKPOINT_URI": f"s3://{BUCKET}/preempted"}
+
+    def start(home, **environment):
+        given = {"data": digits, "label": "6", "out": tmp_path / home / "out"}
+        arguments = ("gan", params, given, tmp_path / home)
+        process = processes.Process(target=execute, args=arguments, kwargs=environment)
+        process.start()
+        return process
+
+    alone = start("alone")
+    alone.join()
+    assert alone.exitcode == 0
+
+    done = 0
+    for home, ending, exit_code in (("first", signal.SIGTERM, PREEMPTED), ("second", signal.SIGKILL, -signal.SIGKILL)):
+        process = start(home, **on_s3)
+        while steps_done(s3) <= done:
+            assert process.is_alive()
+            time.sleep(0.02)
+        os.kill(process.pid, ending)
+        process.join()
+        assert process.exitcode == exit_code
+        assert steps_done(s3) > done
+        done = steps_done(s3)
+
+    last = start("third", **on_s3)
+    last.join()
+    assert last.exitcode == 0
+    assert digest_path(tmp_path / "third" / "out") == digest_path(tmp_path / "alone" / "out")
+    assert steps_done(s3) == 0
