@@ -37,7 +37,7 @@ _EMPTY = ("416", "InvalidRange")
 
 
 class Absent(Exception):
-    """There is no object of that name, or not in the version asked for."""
+    """There is no object of the name that this tells, or not in the version asked for."""
 
 
 class _Empty(Exception):
@@ -78,7 +78,7 @@ class S3Folder:
     """
 
     def __init__(self, uri: str) -> None:
-        parts = re.fullmatch(r"s3://([A-Za-z0-9][\w.-]+)(/[^?#]*)?", uri)
+        parts = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/[^?#]*)?", uri)
         if parts is None:
             raise UserError("An S3 address reads s3://bucket/prefix; keys come from the environment, never from there.")
         self._bucket = parts[1]
@@ -159,13 +159,13 @@ class S3Folder:
 
     def _get(self, name: str, start: int, stop: int, etag: str | None) -> dict[str, Any]:
         version = {"IfMatch": f'"{etag}"'} if etag else {}
-        with self._telling():
+        with self._telling(name):
             return self._client.get_object(
                 Bucket=self._bucket, Key=self._prefix + name, Range=f"bytes={start}-{stop - 1}", **version
             )
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _telling(self, name: str = "") -> Iterator[None]:
         """Tell what went wrong in a sentence."""
         where = f"S3 at {self._client.meta.endpoint_url}" if hasattr(self, "_client") else "S3"
         try:
@@ -173,7 +173,7 @@ class S3Folder:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in _ABSENT:
-                raise Absent from error
+                raise Absent(name) from error
             if code in _EMPTY:
                 raise _Empty from error
             if code in _DENIED:

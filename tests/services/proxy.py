@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -17,12 +18,15 @@ class Proxy:
         cuts: how many more connections it cuts.
         cut_after: bytes of answers that a connection passes before it is cut.
         swaps: how many more times it puts `new` in place of `old` (of equal length).
+        pause: seconds to wait before each chunk.
+        passed: bytes of answers so far.
     """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.cuts, self.cut_after = 0, 0
         self.swaps, self.old, self.new = 0, b"", b""
+        self.pause, self.passed = 0.0, 0
 
     def cut(self, times: int, after: int) -> None:
         self.cuts, self.cut_after = times, after
@@ -33,6 +37,8 @@ class Proxy:
 
     def harm(self, chunk: bytes, passed: int) -> tuple[bytes, bool]:
         """What becomes of a chunk after `passed` bytes, and whether the connection ends with it."""
+        time.sleep(self.pause)
+        self.passed += len(chunk)
         if self.swaps and self.old in chunk:
             self.swaps -= 1
             chunk = chunk.replace(self.old, self.new)
