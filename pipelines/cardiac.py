@@ -5,7 +5,6 @@ sweep of Figure 7) → gather → evaluate → register.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import model_validator
@@ -15,7 +14,6 @@ from rich.table import Table
 
 from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
 from components.classification.step import classify, sweep
-from components.core.digest import digest_path
 from components.core.params import Section
 from components.core.step import Step
 from components.data_prep.step import PrepareParams, SimulateParams, prepare, simulate
@@ -29,6 +27,7 @@ from components.evaluation.step import (
 )
 from components.gan_training.step import EganParams, SynthesizeParams, synthesize, train_egan
 from components.refinement.step import SimganParams, refine
+from pipelines.data import Source
 from pipelines.pipeline import Pipeline, by_name, constants
 
 NETWORKS = list(get_args(Network))
@@ -83,7 +82,7 @@ def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
     )
 
 
-def graph(params: CardiacParams, data: Path | None) -> Any:
+def graph(params: CardiacParams, source: Source | None) -> Any:
     """The Kubeflow pipeline for these parameters, over the raw data's folder or a simulated cohort."""
     # kfp is imported only where a graph is drawn; a step that DVC runs does without.
     from kfp import dsl
@@ -98,9 +97,8 @@ def graph(params: CardiacParams, data: Path | None) -> Any:
 
     @dsl.pipeline(name="cardiac", description=__doc__)
     def cardiac() -> None:
-        if data:
-            source = {"source": str(data), "digest": digest_path(data)}
-            images = data_prep.prepare(**fixed["prepare"], **source).outputs["images"]
+        if source:
+            images = data_prep.prepare(**fixed["prepare"], **source.arguments()).outputs["images"]
         else:
             raw = data_prep.simulate(**fixed["simulate"]).outputs["raw"]
             images = data_prep.prepare(**fixed["prepare"], raw=raw).outputs["images"]

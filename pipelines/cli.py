@@ -27,7 +27,11 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change one parameter, such as cardiac.egan.gamma=0.1."),
 ]
 Data = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="Folder with the raw data; README says what is taken without it.")
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="Raw data: a folder, s3://bucket/prefix, or what DVC tracks; README says what is taken without it.",
+    ),
 ]
 
 
@@ -53,7 +57,7 @@ def run(
     from pipelines.session import run_session
 
     try:
-        run_session(find(pipeline), _existing(data), profile, overrides, out or Path("out") / pipeline)
+        run_session(find(pipeline), data, profile, overrides, out or Path("out") / pipeline)
     except KeyboardInterrupt:
         print("ganflow: interrupted; the same command goes on from the last checkpoints.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
@@ -70,11 +74,13 @@ def compile_(
     """Compile a pipeline to YAML for Kubeflow Pipelines."""
     from kfp.compiler import Compiler
 
+    from pipelines.data import resolve
     from pipelines.pipeline import find
 
     found = find(pipeline)
     target = out or Path(f"{pipeline}.yaml")
-    Compiler().compile(found.graph(found.load(profile, overrides), _existing(data)), str(target))
+    graph = found.graph(found.load(profile, overrides), resolve(data) if data else None)
+    Compiler().compile(graph, str(target))
     typer.echo(f"Wrote {target}.")
 
 
@@ -137,13 +143,6 @@ def colour(
 
     for picture in render_files(photographs, model, out):
         typer.echo(picture)
-
-
-def _existing(data: Path | None) -> Path | None:
-    """The raw data's folder, absolute, so that it means the same to a task in another folder."""
-    if data is not None and not data.is_dir():
-        raise UserError(f"There is no folder {data}; give --data the folder that holds the raw data.")
-    return data and data.absolute()
 
 
 def _arguments(hints: dict[str, Any], given: list[str]) -> dict[str, Any]:

@@ -5,14 +5,12 @@ prepare → per variant, data set and replicate: train → evaluate (PSNR, SSIM,
 
 from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import Field
 from rich.box import SIMPLE
 from rich.table import Table
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
 from components.core.params import Section
 from components.core.step import Step
@@ -20,6 +18,7 @@ from components.data_prep.step import PreparePhotographsParams, prepare_photogra
 from components.evaluation.step import EvaluateColourParams, RegisterColourParams, evaluate_colour, register_colour
 from components.gan_training.params import ColourParams, Variant
 from components.gan_training.step import train_colour
+from pipelines.data import Source
 from pipelines.pipeline import Pipeline, by_name, constants
 
 VARIANTS = list(get_args(Variant))
@@ -48,7 +47,7 @@ def steps(params: ColourPipelineParams) -> dict[str, tuple[Step, Section]]:
     )
 
 
-def graph(params: ColourPipelineParams, data: Path | None) -> Any:
+def graph(params: ColourPipelineParams, source: Source | None) -> Any:
     """The Kubeflow pipeline for these parameters, over a folder of photographs.
 
     Raises:
@@ -61,7 +60,7 @@ def graph(params: ColourPipelineParams, data: Path | None) -> Any:
     from components.evaluation import component as evaluation
     from components.gan_training import component as gan_training
 
-    if data is None:
+    if source is None:
         raise UserError("The colour pipeline brings no photographs of its own; give --data a folder of them.")
     fixed = {name: constants(step, section) for name, (step, section) in steps(params).items()}
     trainings = [
@@ -71,8 +70,7 @@ def graph(params: ColourPipelineParams, data: Path | None) -> Any:
 
     @dsl.pipeline(name="colour", description=__doc__)
     def colour() -> None:
-        source = {"source": str(data), "digest": digest_path(data)}
-        images = data_prep.prepare_photographs(**fixed["prepare-photographs"], **source).outputs["images"]
+        images = data_prep.prepare_photographs(**fixed["prepare-photographs"], **source.arguments()).outputs["images"]
 
         with dsl.ParallelFor(trainings, name="training") as each:
             trained = gan_training.train_colour(

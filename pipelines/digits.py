@@ -5,7 +5,6 @@ GAN and DCGAN → evaluate (Inception Scores IS_c and IS_s) → register.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -14,13 +13,13 @@ from rich.table import Table
 
 from components.classification.params import ConceptParams, StylesParams
 from components.classification.step import label_styles, train_concept
-from components.core.digest import digest_path
 from components.core.params import Section
 from components.core.step import Step
 from components.data_prep.step import AcquireParams, PrepareDigitsParams, acquire, prepare_digits
 from components.evaluation.step import EvaluateDigitsParams, RegisterDigitsParams, evaluate_digits, register_digits
 from components.gan_training.params import DcganParams, GanParams
 from components.gan_training.step import train_dcgan, train_gan
+from pipelines.data import Source
 from pipelines.pipeline import Pipeline, by_name, constants
 
 
@@ -66,7 +65,7 @@ def settle(params: DigitsParams) -> DigitsParams:
     return params.model_copy(update={"acquire": params.acquire.model_copy(update={"source": source})})
 
 
-def graph(params: DigitsParams, data: Path | None) -> Any:
+def graph(params: DigitsParams, source: Source | None) -> Any:
     """The Kubeflow pipeline for these parameters, over a folder of idx files or what `acquire` brings."""
     # kfp is imported only where a graph is drawn; a step that DVC runs does without.
     from kfp import dsl
@@ -81,9 +80,8 @@ def graph(params: DigitsParams, data: Path | None) -> Any:
 
     @dsl.pipeline(name="digits", description=__doc__)
     def digits() -> None:
-        if data:
-            source = {"source": str(data), "digest": digest_path(data)}
-            images = data_prep.prepare_digits(**fixed["prepare-digits"], **source).outputs["images"]
+        if source:
+            images = data_prep.prepare_digits(**fixed["prepare-digits"], **source.arguments()).outputs["images"]
         else:
             raw = data_prep.acquire(**fixed["acquire"]).outputs["raw"]
             images = data_prep.prepare_digits(**fixed["prepare-digits"], raw=raw).outputs["images"]

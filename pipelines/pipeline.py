@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.core.errors import UserError
 from components.core.params import DEFAULT_PROFILE, Section, load_params
 from components.core.step import Step
+from pipelines.data import Source
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,17 +27,17 @@ class Pipeline:
         name: its section of `params.yaml`, its MLflow experiment, its folder of outputs.
         params: model of that section.
         steps: every step by name, with the section it receives.
-        graph: parameters and the raw data's folder (None: simulate or fetch some) → the Kubeflow pipeline.
+        graph: parameters and the raw data (None: simulate or fetch some) → the Kubeflow pipeline.
         summary: the content of metrics.json → the table that ends a run in the terminal.
         models: names under which the last step registers models.
-        settle: decides, before a run without a folder of data, what hangs on this machine; the parameters then say
+        settle: decides, before a run without raw data, what hangs on this machine; the parameters then say
             so, and with them the keys of all caches.
     """
 
     name: str
     params: type[Section]
     steps: Callable[[Any], dict[str, tuple[Step, Section]]]
-    graph: Callable[[Any, Path | None], Any]
+    graph: Callable[[Any, Source | None], Any]
     summary: Callable[[Mapping[str, Any]], "Table"]
     models: tuple[str, ...]
     settle: Callable[[Any], Any] = lambda params: params

@@ -14,6 +14,7 @@ from components.core.journal import journals_dir, tracking_uri
 from components.core.params import leaves
 from components.core.storage import state_dir
 from components.core.tracking import open_pipeline_run
+from pipelines.data import resolve
 from pipelines.pipeline import Pipeline
 from pipelines.runners import TASK_ENVIRONMENT, Task, Watch, run_locally
 from pipelines.view import RunView, warnings
@@ -21,16 +22,20 @@ from pipelines.view import RunView, warnings
 USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}: "
 
 
-def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: list[str], out: Path) -> None:
+def run_session(pipeline: Pipeline, data: str | None, profile: str, overrides: list[str], out: Path) -> None:
     """Run a pipeline, write its report into `out`, and say where to look next.
+
+    Args:
+        data: what `pipelines.data.resolve` takes; without it the pipeline brings its own.
 
     Raises:
         UserError: bad parameters, no tracking server, or a task's own message.
     """
     params = pipeline.load(profile, overrides)
-    if data is None:
+    source = resolve(data, here=True) if data else None
+    if source is None:
         params = pipeline.settle(params)
-    name = " ".join([pipeline.name, profile, *([data.name] if data else [])])
+    name = " ".join([pipeline.name, profile, *([Path(data).name] if data else [])])
     parent = open_pipeline_run(pipeline.name, name, params.model_dump(mode="json"), {"ganflow.profile": profile})
     watch = Watch()
     environment = os.environ | TASK_ENVIRONMENT | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
@@ -38,7 +43,7 @@ def run_session(pipeline: Pipeline, data: Path | None, profile: str, overrides: 
     with patch.dict(os.environ, environment, clear=True), Courier(journals_dir()):
         try:
             with RunView(watch, journals_dir()):
-                run_locally(pipeline.graph(params, data), watch)
+                run_locally(pipeline.graph(params, source), watch)
             if watch.failed():
                 raise UserError(_failures(watch))
             metrics = _write_report(watch, out)

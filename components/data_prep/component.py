@@ -22,13 +22,14 @@ def prepare(
     source: str = "",
     digest: str = "",
 ):
-    """Turn raw files, the simulated cohort's or a folder's, into an image set with folds.
+    """Turn raw files, the simulated cohort's or a source's, into an image set with folds.
 
-    `digest` is the content digest of the folder `source`: Kubeflow's cache would not notice its change.
+    `digest` is the content digest of `source`: by it Kubeflow's cache notices a change, and it is fetched.
     """
+    from components.core.storage import fetch
     from components.data_prep.step import prepare
 
-    images.metadata.update(prepare(params, code=code, raw=raw.path if raw else source, out=images.path))
+    images.metadata.update(prepare(params, code=code, raw=raw.path if raw else fetch(source, digest), out=images.path))
 
 
 @component
@@ -48,21 +49,25 @@ def prepare_digits(
     source: str = "",
     digest: str = "",
 ):
-    """Turn MNIST's files, acquired or a folder's, into an image set with its test part as a fold.
+    """Turn MNIST's files, acquired or a source's, into an image set with its test part as a fold.
 
-    `digest` is the content digest of the folder `source`: Kubeflow's cache would not notice its change.
+    `digest` is the content digest of `source`: by it Kubeflow's cache notices a change, and it is fetched.
     """
+    from components.core.storage import fetch
     from components.data_prep.step import prepare_digits
 
-    images.metadata.update(prepare_digits(params, code=code, raw=raw.path if raw else source, out=images.path))
+    images.metadata.update(
+        prepare_digits(params, code=code, raw=raw.path if raw else fetch(source, digest), out=images.path)
+    )
 
 
 @component
 def prepare_photographs(params: str, code: str, source: str, digest: str, images: dsl.Output[dsl.Dataset]):
-    """Turn a folder of photographs into an image set with a test part.
+    """Turn photographs into an image set with a test part.
 
-    `digest` is the content digest of the folder `source`: Kubeflow's cache would not notice its change.
+    `digest` is the content digest of `source`: by it Kubeflow's cache notices a change, and it is fetched.
     """
+    from components.core.storage import fetch
     from components.data_prep.step import prepare_photographs
 
-    images.metadata.update(prepare_photographs(params, code=code, raw=source, out=images.path))
+    images.metadata.update(prepare_photographs(params, code=code, raw=fetch(source, digest), out=images.path))

@@ -10,6 +10,7 @@ from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.status import Status
 
 from components.core.params import read_yaml
+from pipelines.data import Source
 from pipelines.pipeline import NAMES, find
 from pipelines.runners import SHARED_ARGUMENTS
 
@@ -50,7 +51,7 @@ def kubeflow_edges(pipeline, tmp_path, monkeypatch) -> Edges:
 
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
     with patch.object(task_executor, "execute_single_task", pretend):
-        pipeline.graph(pipeline.load(), tmp_path if pipeline.name == "colour" else None)()
+        pipeline.graph(pipeline.load(), Source(str(tmp_path), "0") if pipeline.name == "colour" else None)()
     return edges
 
 

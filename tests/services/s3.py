@@ -139,7 +139,7 @@ def _identities() -> dict[str, Any]:
 
 def _wait(s3: S3, server: subprocess.Popen, log: Path) -> None:
     """Until the server takes an object into `BUCKET`."""
-    client = s3.client(connect_timeout=1, read_timeout=5, retries={"max_attempts": 1})
+    client = s3.client(connect_timeout=1, read_timeout=1, retries={"max_attempts": 1})
     while True:
         assert server.poll() is None, log.read_text()
         with contextlib.suppress(BotoCoreError, ClientError):
