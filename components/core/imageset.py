@@ -12,6 +12,9 @@ IMAGES, META = "images.npy", "meta.json"
 
 NO_FOLD = -1
 
+ALL = "all"
+"""What all classes together are called where one can be chosen."""
+
 TEST_FOLD = 0
 """The fold of a set that comes with a test part of its own; the rest, in no fold, is for training."""
 
@@ -92,8 +95,8 @@ class ImageSet:
         return self.where(self.folds == fold)
 
     def of_class(self, name: str) -> "ImageSet":
-        """The images of one class."""
-        return self.where(self.labels == self.classes.index(name))
+        """The images of one class, or of `ALL` together."""
+        return self if name == ALL else self.where(self.labels == self.classes.index(name))
 
     def counts(self) -> dict[str, int]:
         """Images by class."""

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.core.imageset import ALL
 from components.data_prep.photograph import SUFFIXES
 from components.data_prep.problems import Problems
 
@@ -11,9 +12,6 @@ TRAIN, TEST = PARTS = ("train", "test")
 
 PHOTOGRAPHS = "photographs"
 """The one class of a folder with parts."""
-
-ALL = "all"
-"""What all classes together are called; no category may be."""
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 Params = TypeVar("Params", bound=PaperTwoParams)
 
-ALL = "all"
-"""The label that stands for all classes together."""
-
 MILESTONES = (0, 1, 5, 10)
 """Tenths of the training after which paper 2 shows samples (Figures 3 to 9)."""
 
@@ -241,11 +238,10 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
 def _of_label(images: "ImageSet", label: str) -> "ImageSet":
     """The images of one class, or of all."""
     from components.core.errors import UserError
+    from components.core.imageset import ALL
 
-    if label == ALL:
-        return images
     filled = [name for name, count in images.counts().items() if count]
-    if label not in filled:
+    if label not in (ALL, *filled):
         raise UserError(f"There are no images of class '{label}'; choose '{ALL}' or one of {', '.join(filled)}.")
     return images.of_class(label)
 

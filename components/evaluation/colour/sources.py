@@ -13,7 +13,7 @@ from components.core.errors import UserError
 from components.core.grid import as_levels
 from components.core.imageset import TEST_FOLD, ImageSet
 from components.evaluation.colour.params import Variant
-from components.evaluation.colour.trainings import Trainings, find_trainings, part_of
+from components.evaluation.colour.trainings import Trainings, find_trainings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sources:
         Raises:
             UserError: there is no test photograph, or a training rendered others.
         """
-        part = part_of(self.data, dataset)
+        part = self.data.of_class(dataset)
         test = part.test(TEST_FOLD)
         if not len(test):
             raise UserError(f"There is no test photograph of {dataset} to judge by; add some.")

@@ -10,15 +10,12 @@ from typing import get_args
 import numpy as np
 
 from components.core.errors import UserError
-from components.core.imageset import TEST_FOLD, ImageSet
+from components.core.imageset import ALL, TEST_FOLD, ImageSet
 from components.core.modeldir import model_facts
 from components.evaluation.colour.params import Variant
 from components.evaluation.histories import History, read_history
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
-
-ALL = "all"
-"""The data set that holds every class."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,6 @@ def subject(dataset: str) -> str:
     return "all photographs" if dataset == ALL else dataset
 
 
-def part_of(data: ImageSet, dataset: str) -> ImageSet:
-    """The photographs of a data set."""
-    return data if dataset == ALL else data.of_class(dataset)
-
-
 def find_trainings(folders: Iterable[Path], data: ImageSet) -> Trainings:
     """Every variant's trainings on every data set; the order of folders is forgotten.
 
@@ -88,7 +80,7 @@ def find_trainings(folders: Iterable[Path], data: ImageSet) -> Trainings:
         raise UserError(f"The evaluation lacks the training of {', '.join(missing)}; run it.")
     if twice := [_name(key) for key, count in counts.items() if count > 1]:
         raise UserError(f"The evaluation was given the training of {', '.join(twice)} twice; give each once.")
-    origins = {name: part_of(data, name).training(TEST_FOLD).digest() for name in datasets}
+    origins = {name: data.of_class(name).training(TEST_FOLD).digest() for name in datasets}
     if leaks := [str(each) for each in found if each.origin != origins[each.dataset]]:
         raise UserError(
             f"Not trained on the training part of these photographs: {', '.join(leaks)}; "

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from components.core.errors import UserError
-from components.evaluation.digits.trainings import ALL, Network, Training
+from components.core.imageset import ALL
+from components.evaluation.digits.trainings import Network, Training
 from components.evaluation.shipment import Shipment
 
 NAME = "digit-generator"

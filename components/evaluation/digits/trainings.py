@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from components.core.errors import UserError
+from components.core.imageset import ALL
 from components.core.modeldir import load_model, model_facts
 from components.evaluation.histories import History, read_history
 from components.gan_training.networks import dcgan, gan
@@ -20,9 +21,6 @@ Experiment = Literal["complex", "simple"]
 
 NETWORKS: tuple[Network, ...] = get_args(Network)
 EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
-
-ALL = "all"
-"""Label of the trainings of experiment 1."""
 
 GENERATORS = {"gan": gan.Generator, "dcgan": dcgan.Generator}
 
