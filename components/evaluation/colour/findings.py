@@ -1,14 +1,17 @@
 """The paper's question, answered in words from the numbers: does HCEGAN colour better than pix2pix?"""
 
+import math
 from collections.abc import Mapping
 
-from components.evaluation.colour.scores import METRICS, Metric, Scores
+from scipy import stats
+
+from components.evaluation.colour.scores import Metric, Scores
 from components.evaluation.colour.trainings import VARIANTS
 from components.evaluation.page import fixed, percent, plus_minus, signed
 from components.evaluation.summary import Summary
 
-CLEAR = 2
-"""A difference of fewer standard deviations is not called one."""
+CONFIDENCE = 0.95
+"""Of the interval around a gain over the replicates; a gain whose interval holds 0 is not called one."""
 
 AHEAD, LEVEL, BEHIND = "ahead of", "level with", "behind"
 
@@ -16,14 +19,15 @@ COLOURFUL = (0.4, 1.5)
 """Mean colourfulness of renderings that is neither sepia nor garish, over the originals'."""
 
 
-def deviations(gain: Summary) -> float | None:
-    """A gain in standard deviations over the replicates; None where there is no deviation."""
-    return gain.mean / gain.std if gain.std else None
+def margin(gain: Summary) -> float:
+    """Half the width of Student's interval around a gain over two replicates or more."""
+    count = len(gain.values)
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * gain.std / math.sqrt(count)
 
 
 def standing(gain: Summary) -> str:
     """Where the one stands that has gained; ahead or behind by more than chance, else level."""
-    if abs(gain.mean) <= CLEAR * gain.std:
+    if abs(gain.mean) <= margin(gain):
         return LEVEL
     return AHEAD if gain.mean > 0 else BEHIND
 
@@ -55,20 +59,17 @@ def colour_judgement(share: float) -> str:
 
 
 def _comparison(gains: Mapping[Metric, Summary]) -> str:
-    if any(deviations(gain) is None for gain in gains.values()):
-        psnr, ssim = gains["psnr"].mean, gains["ssim"].mean
+    psnr, ssim = gains["psnr"], gains["ssim"]
+    if len(psnr.values) == 1:
         return (
-            f"Open: HCEGAN differs from pix2pix by {signed(psnr)} dB of PSNR and {signed(100 * ssim)} % of SSIM, but "
-            "without a deviation over several replicates that cannot be told from chance."
+            f"Open: HCEGAN differs from pix2pix by {signed(psnr.mean)} dB of PSNR and {signed(100 * ssim.mean)} % of "
+            "SSIM, but from one replicate that cannot be told from chance."
         )
-    standings = {metric: standing(gain) for metric, gain in gains.items()}
-    places = " and ".join(
-        f"{standings[metric]} {whom} in {METRICS[metric]} ({_rounded(abs(deviations(gain)))}{unit})"
-        for (metric, gain), whom, unit in zip(
-            gains.items(), ("pix2pix", "it"), (" standard deviations", ""), strict=True
-        )
+    places = (
+        f"{standing(psnr)} pix2pix in PSNR ({signed(psnr.mean)} ± {margin(psnr):.2f} dB) and "
+        f"{standing(ssim)} it in SSIM ({signed(100 * ssim.mean)} ± {100 * margin(ssim):.2f} %)"
     )
-    met = [place == AHEAD for place in standings.values()]
+    met = [standing(gain) == AHEAD for gain in gains.values()]
     return f"{'Yes' if all(met) else 'In part' if any(met) else 'No'}: HCEGAN is {places}."
 
 
@@ -79,7 +80,3 @@ def _against_grey(scores: Scores) -> str:
         "No variant is" if not above else "One variant is" if above == 1 else f"{above} of {len(VARIANTS)} variants are"
     )
     return f"{count} above plain grey in PSNR."
-
-
-def _rounded(count: float) -> str:
-    return f"{count:.{0 if count >= 10 else 1}f}"

@@ -8,7 +8,7 @@ from typing import Any
 from components.evaluation.charts import Chart
 from components.evaluation.colour import published
 from components.evaluation.colour.charts import colourfulness_chart, fidelity_chart, loss_charts
-from components.evaluation.colour.findings import CLEAR, COLOURFUL, answer, colour_judgement, verdict
+from components.evaluation.colour.findings import COLOURFUL, CONFIDENCE, answer, colour_judgement, verdict
 from components.evaluation.colour.params import EvaluateColourParams, Variant
 from components.evaluation.colour.published import COMPARISONS
 from components.evaluation.colour.scores import METRICS, Scores
@@ -103,7 +103,7 @@ class ColourReport:
             published=published,
             variants=VARIANTS,
             several=self.total.replicates > 1,
-            clear=CLEAR,
+            confidence=CONFIDENCE,
             colourful=COLOURFUL,
             subject=subject,
             colour_judgement=colour_judgement,
