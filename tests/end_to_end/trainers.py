@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch._dynamo  # noqa: F401 (by an optimiser's first step)
+
 import components.classification.concept
 import components.classification.trial
 import components.core.training
