@@ -1,0 +1,19 @@
+#!/bin/sh
+# Put the secrets of infra/kubernetes/secrets/*.env into the cluster, new or changed. Makes what is missing first.
+set -eu
+cd "$(dirname "$0")"
+../new-secrets.sh >/dev/null
+
+apply() { # NAMESPACE SECRET
+    kubectl create secret generic "$2" --namespace "$1" --from-env-file="secrets/$2.env" --dry-run=client --output=yaml |
+        kubectl apply --filename=-
+}
+
+for namespace in ganflow kubeflow; do
+    kubectl create namespace "$namespace" --dry-run=client --output=yaml | kubectl apply --filename=-
+done
+apply ganflow mlflow-database
+apply ganflow mlflow-server
+apply ganflow ganflow-s3
+apply kubeflow ganflow-s3
+apply kubeflow kfp-mlflow-credentials
