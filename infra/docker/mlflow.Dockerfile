@@ -1,5 +1,5 @@
 # The MLflow server of infra/compose and infra/kubernetes, with its migrations and its backup.
-#   docker build --file infra/docker/mlflow.Dockerfile --build-arg COMMIT=$(git rev-parse HEAD) --tag ganflow-mlflow .
+#   docker build --file infra/docker/mlflow.Dockerfile --build-arg REVISION=$(git rev-parse HEAD) --tag ganflow-mlflow .
 FROM python:3.11-slim AS build
 COPY constraints.txt /tmp/
 RUN python -m venv /opt/venv \
@@ -8,11 +8,11 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip uninstall --yes pip setuptools
 
 FROM python:3.11-slim
-ARG COMMIT=unknown
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="ganflow-mlflow" \
       org.opencontainers.image.description="MLflow server with PostgreSQL, S3 and users" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.revision="$COMMIT"
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /opt/venv /opt/venv
 COPY infra/docker/mlflow /opt/ganflow
 
