@@ -3,7 +3,7 @@
 FROM python:3.11-slim AS build
 COPY constraints.txt /tmp/
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint /tmp/constraints.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --constraint /tmp/constraints.txt \
         'mlflow[auth]' boto3 psycopg2-binary \
     && /opt/venv/bin/pip uninstall --yes pip setuptools
 
@@ -18,6 +18,7 @@ COPY infra/docker/mlflow /opt/ganflow
 
 # The database is libpq's: PGHOST, PGUSER, PGPASSWORD …, so that no address holds a password.
 # Jobs are MLflow's evaluations of language models: seven processes that nobody here needs.
+# A worker that loads for more than uvicorn's 5 s, on a busy processor, would be ended and begun again for ever.
 ENV PATH="/opt/venv/bin:$PATH" \
     HOME=/tmp \
     PYTHONUNBUFFERED=1 \
@@ -25,7 +26,8 @@ ENV PATH="/opt/venv/bin:$PATH" \
     MLFLOW_AUTH_CONFIG_PATH=/opt/ganflow/basic_auth.ini \
     MLFLOW_BACKEND_STORE_URI=postgresql+psycopg2:// \
     MLFLOW_DISABLE_TELEMETRY=true \
-    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+    MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+    MLFLOW_UVICORN_OPTS="--timeout-worker-healthcheck=120"
 
 # Needs nothing writable but /tmp.
 USER 10001:10001
