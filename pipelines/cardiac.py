@@ -28,7 +28,7 @@ from components.evaluation.step import (
 from components.gan_training.step import EganParams, SynthesizeParams, synthesize, train_egan
 from components.refinement.step import SimganParams, refine
 from pipelines.data import Source
-from pipelines.pipeline import Pipeline, by_name, constants
+from pipelines.pipeline import Pipeline, Place, by_name, constants, nowhere
 
 NETWORKS = list(get_args(Network))
 
@@ -82,7 +82,7 @@ def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
     )
 
 
-def graph(params: CardiacParams, source: Source | None) -> Any:
+def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) -> Any:
     """The Kubeflow pipeline for these parameters, over the raw data's folder or a simulated cohort."""
     # kfp is imported only where a graph is drawn; a step that DVC runs does without.
     from kfp import dsl
@@ -138,6 +138,7 @@ def graph(params: CardiacParams, source: Source | None) -> Any:
         report = evaluation.evaluate(**fixed["evaluate"], folds=folds).outputs["report"]
         folds = dsl.Collected(gathered.outputs["gathered"])
         evaluation.register(**fixed["register"], folds=folds, report=report)
+        place()
 
     return cardiac
 

@@ -19,7 +19,7 @@ from components.evaluation.step import EvaluateColourParams, RegisterColourParam
 from components.gan_training.params import ColourParams, Variant
 from components.gan_training.step import train_colour
 from pipelines.data import Source
-from pipelines.pipeline import Pipeline, by_name, constants
+from pipelines.pipeline import Pipeline, Place, by_name, constants, nowhere
 
 VARIANTS = list(get_args(Variant))
 
@@ -47,7 +47,7 @@ def steps(params: ColourPipelineParams) -> dict[str, tuple[Step, Section]]:
     )
 
 
-def graph(params: ColourPipelineParams, source: Source | None) -> Any:
+def graph(params: ColourPipelineParams, source: Source | None, place: Place = nowhere) -> Any:
     """The Kubeflow pipeline for these parameters, over a folder of photographs.
 
     Raises:
@@ -87,6 +87,7 @@ def graph(params: ColourPipelineParams, source: Source | None) -> Any:
         evaluation.register_colour(
             **fixed["register-colour"], trainings=dsl.Collected(trained.outputs["training"]), report=report
         )
+        place()
 
     return colour
 

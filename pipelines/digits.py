@@ -20,7 +20,7 @@ from components.evaluation.step import EvaluateDigitsParams, RegisterDigitsParam
 from components.gan_training.params import DcganParams, GanParams
 from components.gan_training.step import train_dcgan, train_gan
 from pipelines.data import Source
-from pipelines.pipeline import Pipeline, by_name, constants
+from pipelines.pipeline import Pipeline, Place, by_name, constants, nowhere
 
 
 class DigitsParams(Section):
@@ -65,7 +65,7 @@ def settle(params: DigitsParams) -> DigitsParams:
     return params.model_copy(update={"acquire": params.acquire.model_copy(update={"source": source})})
 
 
-def graph(params: DigitsParams, source: Source | None) -> Any:
+def graph(params: DigitsParams, source: Source | None, place: Place = nowhere) -> Any:
     """The Kubeflow pipeline for these parameters, over a folder of idx files or what `acquire` brings."""
     # kfp is imported only where a graph is drawn; a step that DVC runs does without.
     from kfp import dsl
@@ -112,6 +112,7 @@ def graph(params: DigitsParams, source: Source | None) -> Any:
             style_concept=style_concept,
         ).outputs["report"]
         evaluation.register_digits(**fixed["register-digits"], **generators(), report=report)
+        place()
 
     return digits
 

@@ -18,6 +18,13 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 NAMES = ("cardiac", "digits", "colour")
 
+Place = Callable[[], None]
+"""Says where the tasks of the pipeline that is being drawn run; called when all are drawn."""
+
+
+def nowhere() -> None:
+    """Leave the tasks to the runner."""
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -27,7 +34,8 @@ class Pipeline:
         name: its section of `params.yaml`, its MLflow experiment, its folder of outputs.
         params: model of that section.
         steps: every step by name, with the section it receives.
-        graph: parameters and the raw data (None: simulate or fetch some) → the Kubeflow pipeline.
+        graph: parameters, the raw data (None: simulate or fetch some) and, if it matters, where tasks run →
+            the Kubeflow pipeline.
         summary: the content of metrics.json → the table that ends a run in the terminal.
         models: names under which the last step registers models.
         settle: decides, before a run without raw data, what hangs on this machine; the parameters then say
@@ -37,7 +45,7 @@ class Pipeline:
     name: str
     params: type[Section]
     steps: Callable[[Any], dict[str, tuple[Step, Section]]]
-    graph: Callable[[Any, Source | None], Any]
+    graph: Callable[..., Any]
     summary: Callable[[Mapping[str, Any]], "Table"]
     models: tuple[str, ...]
     settle: Callable[[Any], Any] = lambda params: params

@@ -103,7 +103,7 @@ def check(values: Mapping[str, Any] | str, model: type[Model], name: str) -> Mod
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        lines = [_sentence(name, model, each) for each in error.errors()]
+        lines = [sentence(name, model, each) for each in error.errors()]
         raise UserError("\n".join(lines)) from None
 
 
@@ -161,7 +161,7 @@ def _apply(values: dict[str, Any], override: str, pipeline: str) -> None:
     values[last] = YAML(typ="safe").load(text)
 
 
-def _sentence(name: str, model: type[BaseModel], error: Mapping[str, Any]) -> str:
+def sentence(name: str, model: type[BaseModel], error: Mapping[str, Any]) -> str:
     """One pydantic error as `key: what must be, got what`."""
     location = [str(part) for part in error["loc"]]
     key, context, got = ".".join([name, *location]), error.get("ctx", {}), error["input"]

@@ -1,0 +1,93 @@
+"""A pipeline as the file that Kubeflow Pipelines takes: its graph, placed, in an image pinned by digest."""
+
+import hashlib
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from google.protobuf import json_format
+from kfp.compiler import Compiler
+
+from components.core.errors import UserError
+from components.core.journal import environment_tags
+from pipelines.pipeline import Pipeline
+from pipelines.placement import Placement
+
+_COMMIT_CHARACTERS = 12
+_PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+
+
+def pinned(image: str | None) -> str:
+    """An image's reference, if it names the content.
+
+    Raises:
+        UserError: it has no digest; a tag may mean something else tomorrow.
+    """
+    if image and _PINNED.fullmatch(image):
+        return image
+    got = f", got '{image}'" if image else ""
+    raise UserError(f"Give --image or GANFLOW_IMAGE the image by its digest, as NAME@sha256:…{got}.")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A version of a pipeline, ready to be uploaded.
+
+    Attributes:
+        pipeline: the pipeline's name.
+        name: the version's: the checkout's Git commit, and what tells this content from the commit's others.
+        text: the YAML: the pipeline's specification, and the platform's, which says where and how tasks run.
+        description: parameters, placement and image, for whoever reads the list of versions.
+        tags: to find it by.
+    """
+
+    pipeline: str
+    name: str
+    text: str
+    description: str
+    tags: dict[str, str]
+
+
+def pack(
+    pipeline: Pipeline, data: Path | None, profile: str, overrides: list[str], placement: Placement, image: str | None
+) -> Package:
+    """Draw a pipeline, place its tasks, compile it.
+
+    Args:
+        pipeline: to draw.
+        data: the raw data's folder, or None.
+        profile: of the parameters.
+        overrides: `KEY=VALUE`, of the parameters.
+        placement: where the tasks run.
+        image: that they run in, pinned by digest.
+
+    Raises:
+        UserError: bad parameters, an image without digest, or what the graph refuses, such as no data.
+    """
+    graph = pipeline.graph(pipeline.load(profile, overrides), data, partial(placement.apply, pinned(image)))
+    # kfp takes this with the decorator, which stands above the function that the placement is applied in.
+    config = {"pipelineConfig": placement.pipeline_config()}
+    json_format.ParseDict(config, graph.platform_spec.platforms["kubernetes"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        Compiler().compile(graph, str(path))
+        text = path.read_text()
+    commit = _commit()
+    return Package(
+        pipeline=pipeline.name,
+        name=f"{commit}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
+        text=text,
+        description="; ".join(
+            [f"parameters {profile}", *overrides, f"placement {placement.profile}", f"image {image}"]
+        ),
+        tags={"commit": commit, "profile": profile, "placement": placement.profile},
+    )
+
+
+def _commit() -> str:
+    """The checkout's commit, marked if files of it were changed since."""
+    git = environment_tags()
+    commit = git.get("mlflow.source.git.commit", "no-commit")[:_COMMIT_CHARACTERS]
+    return f"{commit}-changed" if git.get("ganflow.git.dirty") == "true" else commit

@@ -1,0 +1,297 @@
+"""Where tasks run on a cluster: `infra/placement.yaml`, checked, and put on the tasks of a pipeline."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError
+
+from components.core.errors import UserError
+from components.core.params import Section, TrainingSection, sentence
+from components.core.step import Step
+from pipelines.pipeline import CHECKOUT, NAMES, find
+from pipelines.quantities import Duration, Quantity, amount, cpu_text, memory_text, seconds
+
+if TYPE_CHECKING:
+    from kfp.dsl import PipelineTask
+
+FILE = Path("infra/placement.yaml")
+
+Keys = tuple[str | int, ...]
+"""The keys that lead to a place in the file."""
+
+
+def _accelerator(text: str) -> str:
+    if not re.fullmatch(r"nvidia\.com/(gpu|mig-[1-9]g\.[1-9][0-9]*gb)", text):
+        raise PydanticCustomError(
+            "accelerator", "must be nvidia.com/gpu or a slice of one, such as nvidia.com/mig-1g.10gb"
+        )
+    return text
+
+
+AcceleratorType = Annotated[str, AfterValidator(_accelerator)]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+Variable = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9.-]{1,253}/)?[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$")]
+LabelValue = Annotated[str, Field(pattern=r"^([a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?$")]
+
+
+class Amounts(Section):
+    """What a task is sure of, and what it must not exceed."""
+
+    request: Quantity
+    limit: Quantity
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Amounts":
+        if amount(self.request) > amount(self.limit):
+            raise PydanticCustomError("amounts", "request must not exceed limit")
+        return self
+
+
+class Accelerator(Section):
+    """Devices of one type."""
+
+    type: AcceleratorType
+    count: int = Field(ge=1, le=16)
+
+
+class Toleration(Section):
+    """A taint of nodes that a task may run on nevertheless."""
+
+    key: LabelKey
+    operator: Literal["Exists", "Equal"]
+    value: LabelValue | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> "Toleration":
+        if (self.operator == "Equal") != (self.value is not None):
+            raise PydanticCustomError("toleration", "operator Equal needs a value, and Exists takes none")
+        return self
+
+
+class Retries(Section):
+    """How often a failed task is tried again, and how long after: `backoff`, then each time `factor` times longer."""
+
+    count: int = Field(ge=0, le=100)
+    backoff: Duration
+    factor: float = Field(ge=1)
+    longest: Duration
+
+
+class Rules(Section):
+    """What the file says of some steps; None where it says nothing."""
+
+    accelerator: Accelerator | None = None
+    cpu: Amounts | None = None
+    memory: Amounts | None = None
+    shm: Quantity | None = None
+    node_selector: dict[LabelKey, LabelValue] | None = None
+    tolerations: list[Toleration] | None = None
+    retries: Retries | None = None
+    timeout: Duration | None = None
+
+
+class TaskRules(Rules):
+    """All that a step's tasks need."""
+
+    cpu: Amounts
+    memory: Amounts
+    retries: Retries
+    timeout: Duration
+
+    @model_validator(mode="after")
+    def _shm_fits(self) -> "TaskRules":
+        if self.shm and amount(self.shm) >= amount(self.memory.limit):
+            raise PydanticCustomError("shm", "shm counts as memory and must be below its limit")
+        return self
+
+
+class Layers(Section):
+    """Rules for every step, for those that train, and for single ones."""
+
+    every: Rules = Rules()
+    training: Rules = Rules()
+    steps: dict[str, Rules] = Field(default_factory=dict)
+
+
+class PipelineRules(Section):
+    """What holds for a pipeline and all its tasks."""
+
+    service_account: ObjectName
+    run_as_user: int = Field(ge=1, description="never root")
+    run_as_group: int = Field(ge=1)
+    image_pull_secrets: list[ObjectName]
+    secrets: dict[ObjectName, dict[SecretKey, Variable]]
+    environment: dict[Variable, str]
+    ttl: Duration
+    deadline: Duration
+
+
+class PlacementFile(Layers):
+    """The content of `infra/placement.yaml`."""
+
+    pipeline: PipelineRules
+    profiles: dict[str, Layers]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One profile of the file: what all tasks share, and each step's own rules by its name."""
+
+    profile: str
+    pipeline: PipelineRules
+    steps: Mapping[str, TaskRules]
+
+    def apply(self, image: str) -> None:
+        """Configure every task of the pipeline that is being drawn, to run in `image`."""
+        from kfp.dsl.pipeline_context import Pipeline
+
+        for task in Pipeline.get_default_pipeline().tasks.values():
+            task.set_container_image(image)
+            task.set_env_variable("GANFLOW_IMAGE", image)
+            _share(task, self.pipeline)
+            _place(task, self.steps[task.component_spec.name])
+
+    def pipeline_config(self) -> dict[str, int]:
+        """The pipeline's own part of its platform specification, in Kubeflow's words."""
+        return {
+            "resourceTtlOnCompletion": seconds(self.pipeline.ttl),
+            "activeDeadlineSeconds": seconds(self.pipeline.deadline),
+        }
+
+
+def load_placement(profile: str) -> Placement:
+    """A profile of the current folder's `infra/placement.yaml`, or of the checkout's where there is none.
+
+    Raises:
+        UserError: names the line of every unknown key, step or accelerator, bad quantity or missing rule.
+    """
+    path = FILE if FILE.exists() else CHECKOUT / FILE
+    tree = _read(path)
+    file = _check(path, tree)
+    if profile not in file.profiles:
+        raise UserError(f"There is no placement '{profile}'; choose one of {', '.join(file.profiles)}.")
+    known = _known_steps()
+    _check_names(path, tree, file, known)
+    # The profiles that are not asked for are checked too: a mistake in one shows when it is made.
+    complete = {name: _complete(path, tree, file, name, known) for name in file.profiles}
+    return Placement(profile, file.pipeline, complete[profile])
+
+
+def _share(task: "PipelineTask", rules: PipelineRules) -> None:
+    """Put on a task what all share."""
+    from kfp import kubernetes
+
+    kubernetes.set_security_context(task, rules.run_as_user, rules.run_as_group, run_as_non_root=True)
+    kubernetes.set_image_pull_secrets(task, rules.image_pull_secrets)
+    for name, variables in rules.secrets.items():
+        kubernetes.use_secret_as_env(task, name, variables)
+    for name, value in rules.environment.items():
+        task.set_env_variable(name, value)
+
+
+def _place(task: "PipelineTask", rules: TaskRules) -> None:
+    """Put one step's rules on its task."""
+    from kfp import kubernetes
+
+    task.set_cpu_request(cpu_text(rules.cpu.request)).set_cpu_limit(cpu_text(rules.cpu.limit))
+    task.set_memory_request(memory_text(rules.memory.request)).set_memory_limit(memory_text(rules.memory.limit))
+    retries = rules.retries
+    task.set_retry(retries.count, retries.backoff, retries.factor, retries.longest)
+    kubernetes.set_timeout(task, seconds(rules.timeout))
+    if rules.accelerator:
+        task.set_accelerator_type(rules.accelerator.type).set_accelerator_limit(rules.accelerator.count)
+    if rules.shm:
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=rules.shm)
+    for key, value in (rules.node_selector or {}).items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in rules.tolerations or ():
+        kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+
+
+def _known_steps() -> dict[str, Step]:
+    """The steps of all pipelines by name."""
+    return {name: step for each in map(find, NAMES) for name, (step, _) in each.steps(each.load()).items()}
+
+
+def _read(path: Path) -> CommentedMap:
+    """The file with its line numbers."""
+    try:
+        return YAML().load(path) or CommentedMap()
+    except FileNotFoundError:
+        raise UserError(f"There is no {path}; run from the checkout or restore the file from Git.") from None
+    except MarkedYAMLError as error:
+        raise UserError(f"{path}:{error.problem_mark.line + 1}: {error.problem}.") from None
+
+
+def _check(path: Path, tree: CommentedMap) -> PlacementFile:
+    try:
+        return PlacementFile.model_validate(tree)
+    except ValidationError as error:
+        told = [f"{_line(tree, each['loc'])}: {sentence('', PlacementFile, each)[1:]}" for each in error.errors()]
+        raise UserError("\n".join(f"{path}:{each}" for each in told)) from None
+
+
+def _check_names(path: Path, tree: CommentedMap, file: PlacementFile, known: Mapping[str, Step]) -> None:
+    lists = [((), file), *((("profiles", name), layers) for name, layers in file.profiles.items())]
+    unknown = [
+        f"{path}:{_line(tree, (*place, 'steps', name))}: there is no step '{name}'; choose of {', '.join(known)}."
+        for place, layers in lists
+        for name in layers.steps
+        if name not in known
+    ]
+    if unknown:
+        raise UserError("\n".join(unknown))
+
+
+def _complete(
+    path: Path, tree: CommentedMap, file: PlacementFile, profile: str, known: Mapping[str, Step]
+) -> dict[str, TaskRules]:
+    """Each step's rules in a profile; of what the file says of a step, the last word counts."""
+    rules, problems = {}, []
+    for step in known.values():
+        layers = _layers(file, profile, step)
+        said = {name: (value, place) for place, layer in layers for name, value in layer if value is not None}
+        try:
+            rules[step.name] = TaskRules(**{name: value for name, (value, _) in said.items()})
+        except ValidationError as error:
+            for each in error.errors():
+                name = each["loc"][0] if each["loc"] else each["type"]
+                line = _line(tree, (*said[name][1], name) if name in said else ("profiles", profile))
+                problem = "is missing" if each["type"] == "missing" else each["msg"]
+                problems.append(f"{path}:{line}: {step.name} in profile {profile}: {name}: {problem}.")
+    if problems:
+        raise UserError("\n".join(problems))
+    return rules
+
+
+def _layers(file: PlacementFile, profile: str, step: Step) -> Iterator[tuple[Keys, Rules]]:
+    """What the file says of a step, and where: the more general first, and before a profile's word on the same."""
+    both: list[tuple[Keys, Layers]] = [((), file), (("profiles", profile), file.profiles[profile])]
+    yield from (((*place, "every"), layers.every) for place, layers in both)
+    if issubclass(step.section, TrainingSection):
+        yield from (((*place, "training"), layers.training) for place, layers in both)
+    yield from (((*place, "steps", step.name), layers.steps.get(step.name, Rules())) for place, layers in both)
+
+
+def _line(tree: CommentedMap, place: Keys) -> int:
+    """The line, from 1, of the innermost key on the way to a place that stands in the file."""
+    node, line = tree, 1
+    for key in place:
+        if isinstance(node, CommentedMap) and key in node:
+            line = node.lc.key(key)[0] + 1
+        elif isinstance(node, CommentedSeq):
+            line = node.lc.item(key)[0] + 1
+        else:
+            break
+        node = node[key]
+    return line
