@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from components.core.errors import UserError
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+from pipelines import cluster_cli
+from pipelines.options import INTERRUPTED, Data, Overrides, PipelineName, Profile
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,19 +19,6 @@ app = typer.Typer(
     help="Train, refine, judge and ship GANs reproducibly.",
 )
 
-PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Which system: cardiac, digits or colour.")]
-Profile = Annotated[str, typer.Option(help="Set of parameters: default, smoke (seconds) or paper (published scale).")]
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one parameter, such as cardiac.egan.gamma=0.1."),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DATA",
-        help="Raw data: a folder, s3://bucket/prefix, or what DVC tracks; README says what is taken without it.",
-    ),
-]
 
 
 @app.callback()
@@ -63,25 +49,10 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
 
 
-@app.command("compile")
-def compile_(
-    pipeline: PipelineName,
-    data: Data = None,
-    profile: Profile = "default",
-    overrides: Overrides = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="PIPELINE.yaml if not given.")] = None,
-) -> None:
-    """Compile a pipeline to YAML for Kubeflow Pipelines."""
-    from kfp.compiler import Compiler
-
-    from pipelines.data import resolve
-    from pipelines.pipeline import find
-
-    found = find(pipeline)
-    target = out or Path(f"{pipeline}.yaml")
-    graph = found.graph(found.load(profile, overrides), resolve(data) if data else None)
-    Compiler().compile(graph, str(target))
-    typer.echo(f"Wrote {target}.")
+app.command("compile")(cluster_cli.compile_)
+app.command()(cluster_cli.submit)
+app.command()(cluster_cli.schedule)
+app.command()(cluster_cli.status)
 
 
 @app.command()

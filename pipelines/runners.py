@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 import warnings
@@ -113,6 +114,21 @@ def run_locally(graph: Callable[[], Any], watch: Watch) -> None:
         graph()
 
 
+def unroll(graph: Callable[[], Any], execute: Callable[..., tuple[dict[str, Any], Status]]) -> None:
+    """Walk a pipeline as `run_locally` does, every turn of every loop; `execute` stands in for running a task.
+
+    It is given what `kfp.local` knows of the task, and returns its outputs, which later tasks are given.
+    """
+    with (
+        tempfile.TemporaryDirectory() as nothing,
+        contextlib.redirect_stdout(io.StringIO()),
+        _silent_root_logger(),
+        patch.object(task_executor, "execute_single_task", execute),
+    ):
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=nothing)
+        graph()
+
+
 class _TaskOutput(io.TextIOBase):
     """Standard output that files what `kfp.local` echoes of a task under that task, by the thread that runs it."""
 
@@ -168,7 +184,7 @@ def _watched(watch: Watch, current: threading.local) -> Iterator[None]:
     execute, dispatch = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
 
     def watched_execute(**given: Any) -> tuple[dict[str, Any], Status]:
-        task = current.task = _task(given)
+        task = current.task = task_of(given)
         watch.tasks.append(task)
         outputs, status = execute(**given)
         if task.state == "waiting":
@@ -205,7 +221,7 @@ def _watched(watch: Watch, current: threading.local) -> Iterator[None]:
         yield
 
 
-def _task(given: dict[str, Any]) -> Task:
+def task_of(given: dict[str, Any]) -> Task:
     """The task that `execute_single_task` was called for."""
     arguments = OrchestratorUtils.make_task_arguments(given["task_spec"].inputs, given["io_store"])
     telling = {

@@ -85,7 +85,7 @@ class RunView:
         while True:
             last = self._over.wait(0.2)
             ended = [task for task in list(self._watch.tasks) if task.state in ("cached", "done", "failed")]
-            for line in [*warnings(self._watch), *map(_end, ended)]:
+            for line in [*warnings(self._watch), *map(outcome, ended)]:
                 if line not in told:
                     told.add(line)
                     self._console.print(line, soft_wrap=True)
@@ -98,6 +98,7 @@ def warnings(watch: Watch) -> list[str]:
     return [f"! {task.title}: {warning}" for task in list(watch.tasks) for warning in task.warnings]
 
 
-def _end(task: Task) -> str:
+def outcome(task: Task) -> str:
+    """How a task is, in a line."""
     seconds = f" ({task.seconds:.1f} s)" if task.seconds else ""
     return f"{SIGNS[task.state][0]} {task.title}: {task.state}{seconds}"

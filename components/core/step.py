@@ -91,15 +91,7 @@ class Step:
         section = check(params if isinstance(params, str) else params.model_dump_json(), self.section, self.name)
         inputs, arguments = self._sort(given)
         read = _digest_inputs(inputs)
-        fingerprint = digest_json(
-            {
-                "step": self.name,
-                "params": section.model_dump(mode="json"),
-                "arguments": arguments,
-                "inputs": read,
-                "code": self.code_digest(),
-            }
-        )
+        fingerprint = self.fingerprint(section, arguments, read)
         seed = _seed_everything(section, fingerprint)
         with (
             Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
@@ -111,6 +103,18 @@ class Step:
             journal.output(digest)
         run.checkpoints.remove()
         return {"fingerprint": fingerprint, "digest": digest}
+
+    def fingerprint(self, section: Section, arguments: dict[str, Any], inputs: InputDigests) -> str:
+        """What an execution is filed under (64 hex digits): equal ones write equal bytes."""
+        return digest_json(
+            {
+                "step": self.name,
+                "params": section.model_dump(mode="json"),
+                "arguments": arguments,
+                "inputs": inputs,
+                "code": self.code_digest(),
+            }
+        )
 
     def code_digest(self) -> str:
         """Digest of what the step's behaviour hangs on: its own package's sources and `core`'s."""

@@ -218,6 +218,23 @@ def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tag
     return PipelineRun(run_id, experiment_id, uri, url, journal)
 
 
+def find_output(experiment: str, fingerprint: str) -> str | None:
+    """The digest of what a finished run with a fingerprint wrote, None where MLflow knows of none.
+
+    Raises:
+        UserError: the tracking server does not answer within about 10 s, or refuses.
+    """
+    uri = tracking_uri()
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and not Path(path).exists():  # asking would make it
+        return None
+    with _answering(uri), _environment(_IMPATIENT), Store(uri).client() as client:
+        found = client.get_experiment_by_name(experiment)
+        wanted = f"tags.`ganflow.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'"
+        runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
+        return runs[0].data.tags.get("ganflow.output") if runs else None
+
+
 @dataclass(frozen=True)
 class ModelVersion:
     """What became of a model that was registered.

@@ -142,6 +142,10 @@ class TestBothRunners:
         assert computed(place.run()) == {}
         assert place.repro() == []
 
+    def test_a_dry_run_for_the_cluster_knows_every_result(self, place):
+        told = place("ganflow", "submit", place.pipeline, "--dry-run", "--data", place.raw)
+        assert f"{len(place.steps)} of {len(place.steps)} results are known" in told
+
     def test_a_parameter_of_the_report_reruns_the_report_and_nothing_before_it(self, place):
         place.edit("params.yaml", "shown_size: 32", "shown_size: 24")
         dependent = {"evaluate-colour": 1, "register-colour": 1}

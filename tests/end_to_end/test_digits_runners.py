@@ -98,6 +98,10 @@ class TestBothRunners:
         assert computed(place.run()) == {}
         assert place.repro() == []
 
+    def test_a_dry_run_for_the_cluster_knows_every_result(self, place):
+        told = place("ganflow", "submit", place.pipeline, "--dry-run", "--data", place.raw)
+        assert f"{len(place.steps)} of {len(place.steps)} results are known" in told
+
     def test_a_parameter_of_the_gan_reruns_what_hangs_on_it_and_nothing_else(self, place):
         place.edit("params.yaml", "leak: 0.2", "leak: 0.25")  # the GAN's stands before the DCGAN's
         dependent = {"train-gan": 2, "evaluate-digits": 1, "register-digits": 1}

@@ -122,6 +122,10 @@ class TestBothRunners:
         assert computed(place.run()) == {}
         assert place.repro() == []
 
+    def test_a_dry_run_for_the_cluster_knows_every_result(self, place):
+        told = place("ganflow", "submit", place.pipeline, "--dry-run", "--data", place.raw)
+        assert f"{len(place.steps)} of {len(place.steps)} results are known" in told
+
     def test_a_parameter_of_simgan_reruns_what_hangs_on_it_and_nothing_else(self, place):
         dependent = {"refine": 2, "classify": 4, "gather": 2, "evaluate": 1, "register": 1}
         place.edit("params.yaml", "regularisation:", "regularisation: 0.4321 #")

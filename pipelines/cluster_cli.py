@@ -1,0 +1,223 @@
+"""The commands that concern a cluster: `ganflow compile | submit | schedule | status`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from components.core.errors import UserError
+from pipelines.options import (
+    INTERRUPTED,
+    Data,
+    Host,
+    Image,
+    Namespace,
+    Overrides,
+    PipelineName,
+    Placement,
+    Profile,
+    Wait,
+    existing,
+)
+
+if TYPE_CHECKING:
+    from kfp_server_api import V2beta1Run
+
+    from pipelines.cluster import Cluster, Version
+    from pipelines.package import Package
+    from pipelines.placement import Placement as PlacementProfile
+
+FAILED, CANCELLED = 1, 3
+"""Exit codes of a run that was waited for; bad input and a server that refuses have 2."""
+
+UploadedVersion = Annotated[
+    str | None,
+    typer.Option("--version", metavar="NAME", help="Run this version, which is uploaded already; nothing is compiled."),
+]
+
+
+def compile_(
+    pipeline: PipelineName,
+    data: Data = None,
+    profile: Profile = "default",
+    overrides: Overrides = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    placement: Placement = "cpu",
+    image: Image = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="PIPELINE.yaml if not given.")] = None,
+) -> None:
+    """Compile a pipeline to YAML for Kubeflow Pipelines."""
+    from pipelines.placement import load_placement
+
+    target = out or Path(f"{pipeline}.yaml")
+    target.write_text(_package(pipeline, data, profile, overrides, load_placement(placement), image).text)
+    typer.echo(f"Wrote {target}.")
+
+
+def submit(
+    pipeline: PipelineName,
+    data: Data = None,
+    profile: Profile = "default",
+    overrides: Overrides = [],  # noqa: B006
+    placement: Placement = "cpu",
+    image: Image = None,
+    version: UploadedVersion = None,
+    host: Host = None,
+    namespace: Namespace = None,
+    wait: Wait = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show the tasks, and which results are known already.")
+    ] = False,
+) -> None:
+    """Run a pipeline on a cluster, as the version of this commit, these parameters and this placement."""
+    from pipelines.cluster import Cluster
+    from pipelines.placement import load_placement
+
+    if dry_run:
+        _preview(pipeline, data, profile, overrides)
+        return
+    cluster, place = Cluster(host, namespace), load_placement(placement)
+    if version:
+        chosen = cluster.version(pipeline, version)
+    else:
+        chosen = _upload(cluster, _package(pipeline, data, profile, overrides, place, image))
+    run = cluster.submit(chosen, place.pipeline.service_account)
+    _say_links(cluster, run)
+    if wait:
+        _wait(cluster, run.run_id)
+
+
+def schedule(
+    pipeline: PipelineName,
+    cron: Annotated[
+        str | None, typer.Option(metavar="'MIN HOUR DAY MONTH WEEKDAY'", help="When, such as '0 3 * * 1'; UTC.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The schedule's name; the pipeline's if not given.")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="End the schedule of that name.")] = False,
+    data: Data = None,
+    profile: Profile = "default",
+    overrides: Overrides = [],  # noqa: B006
+    placement: Placement = "cpu",
+    image: Image = None,
+    version: UploadedVersion = None,
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """Run a pipeline on a cluster again and again; a schedule of the same name is replaced."""
+    from pipelines.cluster import Cluster
+    from pipelines.placement import load_placement
+
+    called = name or pipeline
+    if stop:
+        Cluster(host, namespace).unschedule(called)
+        typer.echo(f"Schedule {called} ended.")
+        return
+    times = _cron(cron)
+    cluster, place = Cluster(host, namespace), load_placement(placement)
+    if version:
+        chosen = cluster.version(pipeline, version)
+    else:
+        chosen = _upload(cluster, _package(pipeline, data, profile, overrides, place, image))
+    replaced = cluster.schedule(chosen, called, place.pipeline.service_account, times)
+    typer.echo(f"Schedule {called}{' replaced' if replaced else ''}: version {chosen.name} at '{cron}'.")
+
+
+def status(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Its id; the newest runs if not given.")] = None,
+    host: Host = None,
+    namespace: Namespace = None,
+    wait: Wait = False,
+) -> None:
+    """Show the newest runs on a cluster, or one run's tasks."""
+    from pipelines.cluster import Cluster
+
+    cluster = Cluster(host, namespace)
+    if run is None:
+        _show_runs(cluster)
+    elif wait:
+        _wait(cluster, run)
+    else:
+        _show_run(cluster, run)
+
+
+def _package(
+    pipeline: str, data: Path | None, profile: str, overrides: list[str], place: "PlacementProfile", image: str | None
+) -> "Package":
+    from pipelines.package import pack
+    from pipelines.pipeline import find
+
+    return pack(find(pipeline), existing(data), profile, overrides, place, image)
+
+
+def _preview(pipeline: str, data: Path | None, profile: str, overrides: list[str]) -> None:
+    from pipelines.pipeline import find
+    from pipelines.preview import Preview
+
+    found = find(pipeline)
+    preview = Preview(found, found.load(profile, overrides), existing(data))
+    for task in preview.tasks:
+        typer.echo(task.line)
+    if preview.problem:
+        print(f"ganflow: results in MLflow are left out: {preview.problem}", file=sys.stderr)
+    known = sum(task.known_to is not None for task in preview.tasks)
+    typer.echo(f"{known} of {len(preview.tasks)} results are known here; on the cluster Kubeflow's own cache decides.")
+
+
+def _upload(cluster: "Cluster", package: "Package") -> "Version":
+    version = cluster.upload(package)
+    typer.echo(f"Version {version.name} of {version.pipeline} {'uploaded' if version.new else 'is there already'}.")
+    return version
+
+
+def _cron(given: str | None) -> str:
+    """Kubeflow's six fields of a time, of which the first are seconds, from cron's five."""
+    fields = (given or "").split()
+    if len(fields) != 5:
+        raise UserError("Give --cron the five fields minute, hour, day, month and weekday, such as '0 3 * * 1'.")
+    return " ".join(["0", *fields])
+
+
+def _say_links(cluster: "Cluster", run: "V2beta1Run") -> None:
+    """Where to look at a run."""
+    typer.echo(f"Run {run.run_id}: {cluster.link(run.run_id)}")
+    plugin = (run.plugins_output or {}).get("mlflow")
+    url = plugin and (plugin.entries or {}).get("run_url")
+    if url:
+        typer.echo(f"MLflow: {url.value}")
+    elif plugin and plugin.state_message:
+        typer.echo(f"MLflow has no run of it: {plugin.state_message}", err=True)
+
+
+def _wait(cluster: "Cluster", run_id: str) -> None:
+    """Watch a run to its end, then exit by its outcome."""
+    from pipelines.following import errors, follow
+
+    try:
+        run = follow(cluster, run_id)
+    except KeyboardInterrupt:
+        print(f"ganflow: the run goes on; `ganflow status {run_id} --wait` watches it again.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    if run.state == "FAILED":
+        for error in errors(run):
+            print(f"ganflow: {error}; see {cluster.link(run_id)}", file=sys.stderr)
+        raise typer.Exit(FAILED)
+    if run.state == "CANCELED":
+        print(f"ganflow: the run was cancelled; see {cluster.link(run_id)}", file=sys.stderr)
+        raise typer.Exit(CANCELLED)
+    typer.echo(f"Succeeded: {cluster.link(run_id)}")
+
+
+def _show_runs(cluster: "Cluster") -> None:
+    for run in cluster.newest_runs(10):
+        typer.echo(f"{run.created_at:%Y-%m-%d %H:%M}  {run.run_id}  {run.state:9}  {run.display_name}")
+
+
+def _show_run(cluster: "Cluster", run_id: str) -> None:
+    from pipelines.following import tasks
+    from pipelines.view import outcome
+
+    run = cluster.run(run_id)
+    typer.echo(f"{run.display_name}: {run.state}")
+    for task in tasks(run):
+        typer.echo(outcome(task))
+    _say_links(cluster, run)

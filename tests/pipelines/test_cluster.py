@@ -1,0 +1,257 @@
+"""The commands for a cluster, over HTTP, against a server that checks requests with Kubeflow's own models."""
+
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from kfp_server import kfp_server, parse
+from typer.testing import CliRunner
+
+from components.core.errors import UserError
+from pipelines import following
+from pipelines.cli import app
+from pipelines.cluster import Cluster
+from pipelines.package import Package
+
+CHECKOUT = Path(__file__).parents[2]
+IMAGE = f"registry.example/ganflow@sha256:{'5' * 64}"
+SMOKE = ("--profile", "smoke")
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.02)
+    monkeypatch.setenv("GANFLOW_IMAGE", IMAGE)
+    for name in ("KF_PIPELINES_TOKEN", "KF_PIPELINES_NAMESPACE", "KF_PIPELINES_UI_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    with kfp_server() as server:
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.address)
+        yield server
+
+
+@pytest.fixture
+def version(server):
+    """A version v1 of the digits pipeline."""
+    package = Package("digits", "v1", "pipelineInfo: {name: digits}\n---\nplatforms: {}\n", "by hand", {})
+    return Cluster(server.address).upload(package)
+
+
+@pytest.fixture
+def ganflow(monkeypatch, tmp_path):
+    """Runs the command in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app, words)
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A login page."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>Who are you?</html>")
+
+
+def detail(name, state, error=None, seconds=90):
+    began = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    times = {"create_time": began, "start_time": began, "end_time": began + timedelta(seconds=seconds)}
+    return {
+        "display_name": name,
+        "state": state,
+        **times,
+        **({"error": {"code": 2, "message": error}} if error else {}),
+    }
+
+
+def commit():
+    words = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(words, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout[:12]
+
+
+def test_a_submitted_pipeline_is_a_version_named_by_the_commit_and_a_run_in_its_experiments(server, ganflow):
+    done = ganflow("submit", "cardiac", *SMOKE, "--set", "cardiac.egan.gamma=0.5", "--placement", "gpu")
+    assert done.exit_code == 0, done.output
+    (pipeline,), (version,) = server.pipelines.values(), server.versions.values()
+    (experiment,), (run,) = server.experiments.values(), server.runs.values()
+    assert (pipeline.name, experiment.display_name) == ("cardiac", "cardiac")
+    assert re.fullmatch(f"{commit()}(-changed)?-[0-9a-f]{{8}}", version.name)
+    named, _, _ = version.name.rpartition("-")
+    assert version.tags == {"commit": named, "profile": "smoke", "placement": "gpu"}
+    assert version.description == f"parameters smoke; cardiac.egan.gamma=0.5; placement gpu; image {IMAGE}"
+    assert run.plugins_input == {"mlflow": {"experiment_name": "cardiac"}}
+    assert run.pipeline_version_reference.pipeline_version_id == version.pipeline_version_id
+    assert run.experiment_id == experiment.experiment_id
+    assert run.service_account == "pipeline-runner"
+    assert f"{server.address}/#/runs/details/{run.run_id}" in done.output
+    assert f"MLflow: http://mlflow/#/runs/{run.run_id}" in done.output
+
+
+def test_what_is_uploaded_is_what_compile_writes(server, ganflow, tmp_path):
+    ganflow("submit", "digits", *SMOKE)
+    ganflow("compile", "digits", *SMOKE)
+    (package,) = server.packages.values()
+    assert package == (tmp_path / "digits.yaml").read_text()
+
+
+def test_an_equal_version_is_used_again_and_another_parameter_makes_another(server, ganflow):
+    ganflow("submit", "digits", *SMOKE)
+    assert "is there already" in ganflow("submit", "digits", *SMOKE).output
+    assert (len(server.versions), len(server.runs)) == (1, 2)
+    ganflow("submit", "digits", *SMOKE, "--set", "digits.dcgan.batch_size=4")
+    assert (len(server.versions), len(server.pipelines), len(server.experiments)) == (2, 1, 1)
+
+
+def test_an_uploaded_version_runs_by_its_name_without_an_image(server, ganflow, version, monkeypatch):
+    monkeypatch.delenv("GANFLOW_IMAGE")
+    assert ganflow("submit", "digits", "--version", "v1").exit_code == 0
+    (run,) = server.runs.values()
+    assert run.pipeline_version_reference == version.reference
+
+
+def test_waiting_tells_of_each_task_and_ends_well_with_a_run_that_succeeds(server, ganflow, version):
+    server.task_details = [
+        detail("root-driver", "SUCCEEDED"),
+        detail("simulate", "SKIPPED", seconds=0),
+        detail("train-egan", "SUCCEEDED"),
+        detail("train-egan", "SUCCEEDED"),
+    ]
+    done = ganflow("submit", "digits", "--version", "v1", "--wait")
+    assert done.exit_code == 0, done.output
+    assert "= simulate: cached" in done.stderr
+    assert "✓ train-egan task=1: done (90.0 s)" in done.stderr
+    assert "✓ train-egan task=2: done (90.0 s)" in done.stderr
+    assert "driver" not in done.stderr
+    assert done.stdout.splitlines()[-1].startswith("Succeeded: http://127.0.0.1")
+
+
+def test_a_failed_run_is_a_sentence_and_exit_code_1(server, ganflow, version):
+    server.fate = ["RUNNING", "FAILED"]
+    server.task_details = [detail("prepare", "FAILED", "images/3.mha: is\ncut short."), detail("executor", "FAILED")]
+    done = ganflow("submit", "digits", "--version", "v1", "--wait")
+    (run_id,) = server.runs
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"ganflow: prepare failed: images/3.mha: is cut short.; see {server.address}/#/runs/details/{run_id}"
+    )
+
+
+def test_a_cancelled_run_has_exit_code_3(server, ganflow, version):
+    server.fate = ["RUNNING", "CANCELED"]
+    assert ganflow("submit", "digits", "--version", "v1", "--wait").exit_code == 3
+
+
+def test_waiting_outlasts_a_server_that_fails_for_a_while(server, ganflow, version):
+    ganflow("submit", "digits", "--version", "v1")
+    (run_id,) = server.runs
+    cluster = Cluster(server.address)
+    server.broken = 3
+    assert following.follow(cluster, run_id).state == "SUCCEEDED"
+
+
+def test_waiting_gives_up_on_a_server_that_stays_away(server, ganflow, monkeypatch):
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.05)
+    cluster = Cluster(server.address)
+    server.broken = 10**6
+    with pytest.raises(UserError, match=r"fails \(500: Internal Server Error\)"):
+        following.follow(cluster, "some-run")
+
+
+def test_a_schedule_runs_a_version_at_cron_times_with_mlflows_experiment(server, ganflow, version):
+    done = ganflow("schedule", "digits", "--version", "v1", "--cron", "30 3 * * 1")
+    assert done.exit_code == 0, done.output
+    (schedule,) = server.recurring_runs.values()
+    assert schedule.display_name == "digits"
+    assert schedule.trigger.cron_schedule.cron == "0 30 3 * * 1"
+    assert schedule.pipeline_version_reference == version.reference
+    assert schedule.plugins_input == {"mlflow": {"experiment_name": "digits"}}
+    assert (schedule.mode, schedule.max_concurrency, schedule.no_catchup) == ("ENABLE", "1", True)
+
+
+def test_a_schedule_of_the_same_name_is_replaced_and_can_be_ended(server, ganflow, version):
+    ganflow("schedule", "digits", "--version", "v1", "--cron", "0 3 * * *")
+    (first,) = server.recurring_runs
+    assert "Schedule digits replaced" in ganflow("schedule", "digits", "--version", "v1", "--cron", "0 4 * * *").output
+    assert len(server.recurring_runs) == 1 and first not in server.recurring_runs
+    assert ganflow("schedule", "digits", "--stop").exit_code == 0
+    assert server.recurring_runs == {}
+    refused = ganflow("schedule", "digits", "--stop").exception
+    assert str(refused) == f"There is no schedule 'digits' at {server.address}."
+
+
+@pytest.mark.parametrize("cron", [None, "daily", "0 0 3 * * 1"])
+def test_cron_has_five_fields(server, ganflow, cron):
+    words = ["--cron", cron] if cron else []
+    assert "the five fields minute, hour, day" in str(ganflow("schedule", "digits", *SMOKE, *words).exception)
+
+
+def test_status_lists_runs_and_shows_the_tasks_of_one(server, ganflow, version):
+    ganflow("submit", "digits", "--version", "v1")
+    (run_id,) = server.runs
+    server.task_details = [detail("acquire", "SUCCEEDED")]
+    assert run_id in ganflow("status").output
+    ganflow("status", run_id)
+    told = ganflow("status", run_id).output
+    assert "✓ acquire: done (90.0 s)" in told and "MLflow: http://mlflow" in told
+
+
+def test_a_refused_token_is_a_sentence_and_the_right_one_passes(server, ganflow, monkeypatch):
+    server.token = "right"
+    monkeypatch.setenv("KF_PIPELINES_TOKEN", "wrong")
+    told = str(ganflow("status").exception)
+    assert told == (
+        f"{server.address} refuses the token (401: Request header error: there is no user identity); "
+        "set KF_PIPELINES_TOKEN to a valid one."
+    )
+    monkeypatch.setenv("KF_PIPELINES_TOKEN", "right")
+    assert ganflow("status").exit_code == 0
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "127.0.0.1:9", "http://nowhere.invalid"])
+def test_a_wrong_host_is_a_sentence(server, ganflow, address):
+    told = str(ganflow("status", "--host", address).exception)
+    assert re.fullmatch("There is no Kubeflow Pipelines at http.*; check --host or KF_PIPELINES_ENDPOINT.", told)
+
+
+def test_a_host_that_is_something_else_is_a_sentence(server, ganflow):
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other, ThreadPoolExecutor(1) as pool:
+        pool.submit(other.handle_request)
+        address = f"http://127.0.0.1:{other.server_port}"
+        told = str(ganflow("status", "--host", address).exception)
+    assert told == f"There is no Kubeflow Pipelines at {address}; check --host or KF_PIPELINES_ENDPOINT."
+
+
+def test_no_host_is_a_sentence(server, ganflow, monkeypatch):
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT")
+    told = str(ganflow("submit", "digits", *SMOKE).exception)
+    assert told == "Give --host or KF_PIPELINES_ENDPOINT the address of Kubeflow Pipelines."
+
+
+def test_an_unknown_version_is_a_sentence_that_names_the_known(server, ganflow, version):
+    told = str(ganflow("submit", "cardiac", "--version", "old").exception)
+    assert told == f"There is no version 'old' of cardiac at {server.address}; none was submitted yet."
+    told = str(ganflow("submit", "digits", "--version", "old").exception)
+    assert told == f"There is no version 'old' of digits at {server.address}; the newest are v1."
+
+
+def test_an_unknown_run_is_a_sentence(server, ganflow):
+    told = str(ganflow("status", "0000").exception)
+    assert told == f"Kubeflow Pipelines at {server.address} refuses: Run 0000 not found."
+
+
+def test_a_server_of_several_users_asks_for_a_namespace(server, ganflow):
+    server.multi_user = True
+    told = str(ganflow("status").exception)
+    assert told == f"{server.address} serves several namespaces; give --namespace yours."
+    assert ganflow("submit", "digits", *SMOKE, "--namespace", "team").exit_code == 0
+    assert {each.namespace for each in server.experiments.values()} == {"team"}
+
+
+def test_the_server_refuses_what_the_models_do_not_know():
+    with pytest.raises(Exception, match='unknown field "plugin_input"'):
+        parse({"display_name": "x", "plugin_input": {}}, "V2beta1Run")
+    with pytest.raises(Exception, match=r"invalid value for V2beta1RecurringRun\.max_concurrency"):
+        parse({"max_concurrency": 1}, "V2beta1RecurringRun")

@@ -1,0 +1,48 @@
+"""What a dry run tells; tests/end_to_end hold whole runs against it."""
+
+import pytest
+
+from components.data_prep.step import prepare, simulate
+from pipelines.pipeline import find
+from pipelines.preview import Preview
+
+
+@pytest.fixture
+def cardiac():
+    pipeline = find("cardiac")
+    return pipeline, pipeline.load("smoke")
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def planned(pipeline, params, data=None):
+    return {task.title: task for task in Preview(pipeline, params, data).tasks}
+
+
+def test_a_first_task_has_the_fingerprint_that_it_will_have_and_the_others_hang_on_it(cardiac, tmp_path):
+    pipeline, params = cardiac
+    tasks = planned(pipeline, params)
+    assert tasks.pop("simulate").fingerprint == simulate(params.simulate, out=tmp_path / "raw")["fingerprint"]
+    assert {task.hangs_on for task in tasks.values()} == {("simulate",)}
+    assert len(tasks) == 33
+    assert list(tmp_path.glob("*.db")) == []
+
+
+def test_own_data_give_the_first_fingerprint(cardiac, tmp_path):
+    pipeline, params = cardiac
+    raw, images = tmp_path / "raw", tmp_path / "images"
+    simulate(params.simulate, out=raw)
+    tasks = planned(pipeline, params, raw)
+    assert tasks.pop("prepare").fingerprint == prepare(params.prepare, raw=raw, out=images)["fingerprint"]
+    assert tasks["train-egan fold=0 label=patient"].line.endswith(": hangs on prepare")
+
+
+def test_a_tracking_server_that_is_away_is_told_once_and_asked_once(cardiac, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    preview = Preview(*cardiac, None)
+    assert preview.problem.startswith("MLflow at http://127.0.0.1:9 cannot be used")
+    assert preview.tasks[0].line.endswith("simulate: to be computed")

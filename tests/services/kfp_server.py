@@ -1,0 +1,283 @@
+"""A Kubeflow Pipelines API server in a thread: real HTTP, and every request checked with the API's own models.
+
+It knows the endpoints that ganflow calls, refuses what the real one refuses (unknown fields, names that are none of
+Kubernetes', long tags, unknown inputs of the MLflow plugin, a wrong token), and lets runs end as it is told.
+"""
+
+import contextlib
+import json
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import kfp_server_api as api
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+PLUGIN_INPUTS = {"mlflow": {"experiment_name": str, "experiment_id": str, "disabled": bool}}
+
+
+class Refused(Exception):
+    """An HTTP status and what is wrong."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def parse(data: Any, kind: str) -> Any:
+    """JSON as one of the API's models; a field or value that the model does not know is refused."""
+    _check(data, kind, kind)
+    return api.ApiClient().deserialize(SimpleNamespace(data=json.dumps(data)), kind)
+
+
+def _check(data: Any, kind: str, place: str) -> None:
+    if nested := re.fullmatch(r"(?:list\[|dict\(str, )(\w+)[\])]", kind):
+        expected = list if kind.startswith("list") else dict
+        _expect(isinstance(data, expected), place, data)
+        items = enumerate(data) if expected is list else data.items()
+        for key, value in items:
+            _check(value, nested[1], f"{place}.{key}")
+    elif kind in ("str", "int", "bool"):
+        _expect(type(data).__name__ == kind, place, data)
+    elif kind == "datetime":
+        datetime.fromisoformat(data)
+    elif kind != "object":
+        model = getattr(api, kind)
+        if not model.openapi_types:
+            _expect(data in model.allowable_values, place, data)
+            return
+        _expect(isinstance(data, dict), place, data)
+        fields = {model.attribute_map[name]: hint for name, hint in model.openapi_types.items()}
+        for key, value in data.items():
+            if key not in fields:
+                raise Refused(400, f'proto: (line 1:2): unknown field "{key}" in {place}')
+            _check(value, fields[key], f"{place}.{key}")
+
+
+def _expect(right: bool, place: str, data: Any) -> None:
+    if not right:
+        raise Refused(400, f"invalid value for {place}: {data!r}")
+
+
+@dataclass
+class KfpServer:
+    """The server's content, and what becomes of runs.
+
+    Attributes:
+        address: where it answers.
+        token: the only one it takes; None: it asks for none.
+        fate: the states that a new run is seen in, one after the other; it stays in the last.
+        task_details: what a run's tasks look like from its second state on.
+        broken: how many answers from now on are failures of the server.
+    """
+
+    address: str = ""
+    token: str | None = None
+    multi_user: bool = False
+    fate: list[str] = field(default_factory=lambda: ["PENDING", "RUNNING", "SUCCEEDED"])
+    task_details: list[dict[str, Any]] = field(default_factory=list)
+    broken: int = 0
+    pipelines: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    experiments: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, Any] = field(default_factory=dict)
+    recurring_runs: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Any:
+        """The model, or plain JSON, that a request is answered with."""
+        for pattern, handler in ROUTES[method].items():
+            if match := re.fullmatch(f"/apis/v2beta1/{pattern}", path):
+                return handler(self, *match.groups(), query=query, body=body, kind=kind)
+        raise Refused(404, "Not Found")
+
+    def healthz(self, **_: Any) -> Any:
+        return {"multi_user": True} if self.multi_user else {}
+
+    def list_pipelines(self, query: dict[str, str], **_: Any) -> Any:
+        return api.V2beta1ListPipelinesResponse(pipelines=_filtered(self.pipelines.values(), query))
+
+    def create_pipeline(self, body: bytes, **_: Any) -> Any:
+        pipeline = parse(json.loads(body), "V2beta1Pipeline")
+        _expect(bool(NAME.fullmatch(pipeline.name or "")), "name", pipeline.name)
+        pipeline.pipeline_id = str(uuid.uuid4())
+        return _keep(self.pipelines, pipeline.pipeline_id, pipeline)
+
+    def list_versions(self, pipeline_id: str, query: dict[str, str], **_: Any) -> Any:
+        own = [each for each in self.versions.values() if each.pipeline_id == pipeline_id]
+        return api.V2beta1ListPipelineVersionsResponse(pipeline_versions=_filtered(own, query))
+
+    def upload_version(self, query: dict[str, str], body: bytes, kind: str, **_: Any) -> Any:
+        _known(self.pipelines, query["pipelineid"], "Pipeline")
+        _expect(bool(NAME.fullmatch(query["name"])), "name", query["name"])
+        if any(each.name == query["name"] for each in self.versions.values()):
+            raise Refused(409, f"Already exist error: The name {query['name']} already exist")
+        tags = json.loads(query.get("tags", "{}"))
+        for text in (*tags, *tags.values()):
+            _expect(len(text) <= 20, "tag (at most 20 characters)", text)
+        form = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+        (package,) = (part.get_payload(decode=True).decode() for part in form.get_payload())
+        specification, platform = yaml.safe_load_all(package)
+        json_format.ParseDict(specification, pipeline_spec_pb2.PipelineSpec())
+        json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
+        version = api.V2beta1PipelineVersion(
+            pipeline_id=query["pipelineid"],
+            pipeline_version_id=str(uuid.uuid4()),
+            name=query["name"],
+            display_name=query.get("display_name", query["name"]),
+            description=query.get("description"),
+            tags=tags,
+        )
+        self.packages[version.name] = package
+        return _keep(self.versions, version.pipeline_version_id, version)
+
+    def list_experiments(self, query: dict[str, str], **_: Any) -> Any:
+        return api.V2beta1ListExperimentsResponse(experiments=_filtered(self.experiments.values(), query))
+
+    def create_experiment(self, body: bytes, **_: Any) -> Any:
+        experiment = parse(json.loads(body), "V2beta1Experiment")
+        experiment.experiment_id = str(uuid.uuid4())
+        return _keep(self.experiments, experiment.experiment_id, experiment)
+
+    def create_run(self, body: bytes, **_: Any) -> Any:
+        run = self._ordered(parse(json.loads(body), "V2beta1Run"))
+        run.run_id, run.state, run.created_at = str(uuid.uuid4()), self.fate[0], datetime.now(UTC)
+        url = api.V2beta1MetadataValue(value=f"http://mlflow/#/runs/{run.run_id}", render_type="URL")
+        run.plugins_output = {"mlflow": api.V2beta1PluginOutput(entries={"run_url": url}, state="PLUGIN_SUCCEEDED")}
+        return _keep(self.runs, run.run_id, run)
+
+    def list_runs(self, query: dict[str, str], **_: Any) -> Any:
+        newest = sorted(self.runs.values(), key=lambda run: run.created_at, reverse=True)
+        return api.V2beta1ListRunsResponse(runs=newest[: int(query["page_size"])])
+
+    def get_run(self, run_id: str, **_: Any) -> Any:
+        run = _known(self.runs, run_id, "Run")
+        turn = self.seen[run_id] = self.seen.get(run_id, -1) + 1
+        run.state = self.fate[min(turn, len(self.fate) - 1)]
+        if turn:
+            details = {"task_details": self.task_details}
+            run.run_details = parse(json.loads(json.dumps(details, default=str)), "V2beta1RunDetails")
+        return run
+
+    def list_recurring_runs(self, query: dict[str, str], **_: Any) -> Any:
+        return api.V2beta1ListRecurringRunsResponse(recurring_runs=_filtered(self.recurring_runs.values(), query))
+
+    def create_recurring_run(self, body: bytes, **_: Any) -> Any:
+        recurring = self._ordered(parse(json.loads(body), "V2beta1RecurringRun"))
+        fields = recurring.trigger.cron_schedule.cron.split()
+        _expect(len(fields) == 6, "cron (seconds first)", fields)
+        recurring.recurring_run_id = str(uuid.uuid4())
+        return _keep(self.recurring_runs, recurring.recurring_run_id, recurring)
+
+    def delete_recurring_run(self, recurring_run_id: str, **_: Any) -> Any:
+        _known(self.recurring_runs, recurring_run_id, "RecurringRun")
+        del self.recurring_runs[recurring_run_id]
+        return {}
+
+    def _ordered(self, asked: Any) -> Any:
+        """A run or a recurring one whose references are there and whose plugins take their input."""
+        _known(self.experiments, asked.experiment_id, "Experiment")
+        _known(self.versions, asked.pipeline_version_reference.pipeline_version_id, "PipelineVersion")
+        for plugin, given in (asked.plugins_input or {}).items():
+            for key, value in given.items():
+                _expect(isinstance(value, PLUGIN_INPUTS[plugin].get(key, ())), f"plugins_input.{plugin}.{key}", value)
+        return asked
+
+
+def _keep(table: dict[str, Any], key: str, model: Any) -> Any:
+    table[key] = model
+    return model
+
+
+def _known(table: dict[str, Any], key: str, kind: str) -> Any:
+    if key not in table:
+        raise Refused(404, f"{kind} {key} not found")
+    return table[key]
+
+
+def _filtered(models: Any, query: dict[str, str]) -> list[Any]:
+    found = list(models)
+    if "filter" in query:
+        for each in parse(json.loads(query["filter"]), "V2beta1Filter").predicates:
+            _expect(each.operation == "EQUALS", "operation", each.operation)
+            found = [model for model in found if getattr(model, each.key) == each.string_value]
+    return found
+
+
+ROUTES = {
+    "GET": {
+        "healthz": KfpServer.healthz,
+        "pipelines": KfpServer.list_pipelines,
+        "pipelines/([^/]+)/versions": KfpServer.list_versions,
+        "experiments": KfpServer.list_experiments,
+        "runs": KfpServer.list_runs,
+        "runs/([^/]+)": KfpServer.get_run,
+        "recurringruns": KfpServer.list_recurring_runs,
+    },
+    "POST": {
+        "pipelines": KfpServer.create_pipeline,
+        "pipelines/upload_version": KfpServer.upload_version,
+        "experiments": KfpServer.create_experiment,
+        "runs": KfpServer.create_run,
+        "recurringruns": KfpServer.create_recurring_run,
+    },
+    "DELETE": {"recurringruns/([^/]+)": KfpServer.delete_recurring_run},
+}
+
+
+@contextlib.contextmanager
+def kfp_server(**given: Any) -> Iterator[KfpServer]:
+    """A server on a free port of this machine."""
+    server = KfpServer(**given)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(server)) as listener:
+        server.address = f"http://127.0.0.1:{listener.server_port}"
+        thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+def _handler(server: KfpServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            url = urlsplit(self.path)
+            try:
+                if server.broken:
+                    server.broken -= 1
+                    raise Refused(500, "Internal Server Error")
+                if server.token and self.headers.get("Authorization") != f"Bearer {server.token}":
+                    raise Refused(401, "Request header error: there is no user identity")
+                kind = self.headers.get("Content-Type", "")
+                answer = server.answer(self.command, url.path, dict(parse_qsl(url.query)), body, kind)
+                status, content = 200, api.ApiClient().sanitize_for_serialization(answer)
+            except Refused as error:
+                status, content = error.status, {"code": 3, "message": str(error), "details": []}
+            data = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_DELETE = respond
+
+        def log_message(self, *_: Any) -> None:
+            """Tests are quiet."""
+
+    return Handler
