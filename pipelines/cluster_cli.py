@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.core.errors import UserError
+from components.core.params import DEFAULT_PROFILE
 from pipelines.options import (
     INTERRUPTED,
     Data,
@@ -77,10 +78,7 @@ def submit(
         _preview(pipeline, data, profile, overrides)
         return
     cluster, place = Cluster(host, namespace), load_placement(placement)
-    if version:
-        chosen = cluster.version(pipeline, version)
-    else:
-        chosen = _upload(cluster, _package(pipeline, data, profile, overrides, place, image))
+    chosen = _version(cluster, version, pipeline, data, profile, overrides, place, image)
     run = cluster.submit(chosen, place.pipeline.service_account)
     _say_links(cluster, run)
     if wait:
@@ -114,10 +112,7 @@ def schedule(
         return
     times = _cron(cron)
     cluster, place = Cluster(host, namespace), load_placement(placement)
-    if version:
-        chosen = cluster.version(pipeline, version)
-    else:
-        chosen = _upload(cluster, _package(pipeline, data, profile, overrides, place, image))
+    chosen = _version(cluster, version, pipeline, data, profile, overrides, place, image)
     replaced = cluster.schedule(chosen, called, place.pipeline.service_account, times)
     typer.echo(f"Schedule {called}{' replaced' if replaced else ''}: version {chosen.name} at '{cron}'.")
 
@@ -163,10 +158,24 @@ def _preview(pipeline: str, data: Path | None, profile: str, overrides: list[str
     typer.echo(f"{known} of {len(preview.tasks)} results are known here; on the cluster Kubeflow's own cache decides.")
 
 
-def _upload(cluster: "Cluster", package: "Package") -> "Version":
-    version = cluster.upload(package)
-    typer.echo(f"Version {version.name} of {version.pipeline} {'uploaded' if version.new else 'is there already'}.")
-    return version
+def _version(
+    cluster: "Cluster",
+    name: str | None,
+    pipeline: str,
+    data: Path | None,
+    profile: str,
+    overrides: list[str],
+    place: "PlacementProfile",
+    image: str | None,
+) -> "Version":
+    """The uploaded version of that name, else this checkout's, uploaded."""
+    if name is None:
+        version = cluster.upload(_package(pipeline, data, profile, overrides, place, image))
+        typer.echo(f"Version {version.name} of {pipeline} {'uploaded' if version.new else 'is there already'}.")
+        return version
+    if data or overrides or profile != DEFAULT_PROFILE:
+        raise UserError("A --version has its data and parameters already; leave out --data, --profile and --set.")
+    return cluster.version(pipeline, name)
 
 
 def _cron(given: str | None) -> str:

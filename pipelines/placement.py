@@ -83,8 +83,13 @@ class Retries(Section):
 
     count: int = Field(ge=0, le=100)
     backoff: Duration
-    factor: float = Field(ge=1)
-    longest: Duration
+    factor: int = Field(ge=1, description="whole: Argo reads no other")
+
+    @model_validator(mode="after")
+    def _all_come(self) -> "Retries":
+        if seconds(self.backoff) * self.factor ** (self.count - 1) > seconds("1d"):
+            raise PydanticCustomError("retries", "the last retry would wait for more than a day; lower count or factor")
+        return self
 
 
 class Rules(Section):
@@ -159,7 +164,7 @@ class Placement:
             task.set_container_image(image)
             task.set_env_variable("GANFLOW_IMAGE", image)
             _share(task, self.pipeline)
-            _place(task, self.steps[task.component_spec.name])
+            _place(task, self.steps[task.component_spec.name], self.pipeline.deadline)
 
     def pipeline_config(self) -> dict[str, int]:
         """The pipeline's own part of its platform specification, in Kubeflow's words."""
@@ -199,14 +204,18 @@ def _share(task: "PipelineTask", rules: PipelineRules) -> None:
         task.set_env_variable(name, value)
 
 
-def _place(task: "PipelineTask", rules: TaskRules) -> None:
-    """Put one step's rules on its task."""
+def _place(task: "PipelineTask", rules: TaskRules, deadline: Duration) -> None:
+    """Put one step's rules on its task; retries may come until the deadline.
+
+    Argo starts none later than `backoff_max_duration` after the first attempt began, which kfp sets to an hour: a
+    training that fails in its second would never be retried.
+    """
     from kfp import kubernetes
 
     task.set_cpu_request(cpu_text(rules.cpu.request)).set_cpu_limit(cpu_text(rules.cpu.limit))
     task.set_memory_request(memory_text(rules.memory.request)).set_memory_limit(memory_text(rules.memory.limit))
     retries = rules.retries
-    task.set_retry(retries.count, retries.backoff, retries.factor, retries.longest)
+    task.set_retry(retries.count, retries.backoff, float(retries.factor), f"{seconds(deadline)}s")
     kubernetes.set_timeout(task, seconds(rules.timeout))
     if rules.accelerator:
         task.set_accelerator_type(rules.accelerator.type).set_accelerator_limit(rules.accelerator.count)

@@ -110,6 +110,8 @@ def test_an_uploaded_version_runs_by_its_name_without_an_image(server, ganflow, 
     assert ganflow("submit", "digits", "--version", "v1").exit_code == 0
     (run,) = server.runs.values()
     assert run.pipeline_version_reference == version.reference
+    told = str(ganflow("submit", "digits", "--version", "v1", *SMOKE).exception)
+    assert told == "A --version has its data and parameters already; leave out --data, --profile and --set."
 
 
 def test_waiting_tells_of_each_task_and_ends_well_with_a_run_that_succeeds(server, ganflow, version):

@@ -62,6 +62,11 @@ def write(tmp_path, monkeypatch):
             "timeout: 2 hours",
             'every.timeout: must be a whole number and s, m, h or d, such as 90s or 12h, got "2 hours"',
         ),
+        (
+            "count: 50, backoff: 1m, factor: 1",
+            "count: 50, backoff: 1m, factor: 2",
+            "profiles.spot.training.retries: the last retry would wait for more than a day; lower count or factor.",
+        ),
         ("run_as_user: 10001", "run_as_user: 0", "pipeline.run_as_user: must be ≥ 1, got 0"),
         (
             "operator: Equal, value: spot,",
@@ -208,8 +213,10 @@ class TestCompiled:
         _, profile, *_ = compiled
         for step, _, configuration, entry in tasks:
             often = profile == "spot" and issubclass(step.section, TrainingSection)
-            backoff = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
-            assert entry["retryPolicy"] == backoff | {"maxRetryCount": 20 if often else 2}
+            few = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 4.0}
+            many = {"maxRetryCount": 50, "backoffDuration": "60s", "backoffFactor": 1.0}
+            # Of all attempts together: kfp's hour would forbid to retry a training that failed later.
+            assert entry["retryPolicy"] == (many if often else few) | {"backoffMaxDuration": "259200s"}
             assert int(configuration["activeDeadlineSeconds"]) in (7200, 86400)
 
     def test_credentials_come_from_secrets_and_none_stands_in_the_file(self, tasks):
