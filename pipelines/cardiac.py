@@ -95,10 +95,12 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
 
     fixed = {name: constants(step, section) for name, (step, section) in steps(params).items()}
 
+    given = source or Source("", "")
+
     @dsl.pipeline(name="cardiac", description=__doc__)
-    def cardiac() -> None:
+    def cardiac(data: str = given.uri, digest: str = given.digest) -> None:
         if source:
-            images = data_prep.prepare(**fixed["prepare"], **source.arguments()).outputs["images"]
+            images = data_prep.prepare(**fixed["prepare"], **Source(data, digest).arguments()).outputs["images"]
         else:
             raw = data_prep.simulate(**fixed["simulate"]).outputs["raw"]
             images = data_prep.prepare(**fixed["prepare"], raw=raw).outputs["images"]

@@ -20,7 +20,6 @@ app = typer.Typer(
 )
 
 
-
 @app.callback()
 def options(debug: Annotated[bool, typer.Option(help="Show the traceback of a failure.")] = False) -> None:
     """Settings of all commands."""

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Version:
         pipeline_id: the server's name of the pipeline.
         id: the server's name of the version.
         description: for people; its runs are described alike.
+        parameters: names of what a run of it must be given.
         new: whether it was uploaded just now.
     """
 
@@ -52,6 +53,7 @@ class Version:
     pipeline_id: str
     id: str
     description: str | None
+    parameters: frozenset[str]
     new: bool = False
 
     @property
@@ -102,8 +104,7 @@ class Cluster:
                 description=package.description,
                 tags=json.dumps({key: value[:TAG_CHARACTERS] for key, value in package.tags.items()}),
             )
-        ids = pipeline.pipeline_id, version.pipeline_version_id
-        return Version(package.pipeline, name, *ids, package.description, new=True)
+        return _as_version(pipeline, version, new=True)
 
     def version(self, pipeline: str, name: str) -> Version:
         """The uploaded version of a pipeline under a name."""
@@ -115,20 +116,22 @@ class Cluster:
         known = f"the newest are {', '.join(names)}" if names else "none was submitted yet"
         raise UserError(f"There is no version '{name}' of {pipeline} at {self.host}; {known}.")
 
-    def submit(self, version: Version, service_account: str) -> api.V2beta1Run:
+    def submit(self, version: Version, parameters: Mapping[str, str], service_account: str) -> api.V2beta1Run:
         """Start a run of a version, in the experiments of the pipeline's name, Kubeflow's and MLflow's."""
         run = api.V2beta1Run(
             display_name=f"{version.pipeline} {version.name}",
             description=version.description,
             experiment_id=self._experiment(version.pipeline),
             pipeline_version_reference=version.reference,
-            runtime_config=api.V2beta1RuntimeConfig(parameters={}),
+            runtime_config=_runtime(version, parameters),
             service_account=service_account,
             plugins_input=_plugins_input(version),
         )
         return self._call(self._runs.run_service_create_run, run=run)
 
-    def schedule(self, version: Version, name: str, service_account: str, cron: str) -> bool:
+    def schedule(
+        self, version: Version, parameters: Mapping[str, str], name: str, service_account: str, cron: str
+    ) -> bool:
         """Run a version again and again; True where that replaces a schedule of the same name.
 
         Args:
@@ -140,7 +143,7 @@ class Cluster:
             description=version.description,
             experiment_id=self._experiment(version.pipeline),
             pipeline_version_reference=version.reference,
-            runtime_config=api.V2beta1RuntimeConfig(parameters={}),
+            runtime_config=_runtime(version, parameters),
             service_account=service_account,
             namespace=self._namespace,
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
@@ -199,9 +202,12 @@ class Cluster:
             filter=_called(name),
         )
         for each in listed.pipeline_versions or []:
-            return Version(
-                pipeline.display_name, name, pipeline.pipeline_id, each.pipeline_version_id, each.description
+            found = self._call(
+                self._pipelines.pipeline_service_get_pipeline_version,
+                pipeline_id=pipeline.pipeline_id,
+                pipeline_version_id=each.pipeline_version_id,
             )
+            return _as_version(pipeline, found)
         return None
 
     def _newest_versions(self, pipeline: api.V2beta1Pipeline) -> list[api.V2beta1PipelineVersion]:
@@ -273,6 +279,22 @@ def _configuration(host: str) -> api.Configuration:
         configuration.api_key["authorization"] = token
         configuration.api_key_prefix["authorization"] = "Bearer"
     return configuration
+
+
+def _as_version(pipeline: api.V2beta1Pipeline, found: api.V2beta1PipelineVersion, new: bool = False) -> Version:
+    specification = found.pipeline_spec or {}
+    root = specification.get("pipeline_spec", specification)["root"]  # under its name where a platform's is beside it
+    parameters = frozenset(root.get("inputDefinitions", {}).get("parameters", {}))
+    ids = pipeline.pipeline_id, found.pipeline_version_id
+    return Version(pipeline.display_name, found.display_name, *ids, found.description, parameters, new)
+
+
+def _runtime(version: Version, parameters: Mapping[str, str]) -> api.V2beta1RuntimeConfig:
+    if version.parameters - parameters.keys():
+        raise UserError(f"Version {version.name} of {version.pipeline} reads data of yours; give --data.")
+    if parameters.keys() - version.parameters:
+        raise UserError(f"Version {version.name} of {version.pipeline} brings its own data; leave --data out.")
+    return api.V2beta1RuntimeConfig(parameters=dict(parameters))
 
 
 def _plugins_input(version: Version) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from pipelines.options import (
     Placement,
     Profile,
     Wait,
-    existing,
 )
 
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Run
 
     from pipelines.cluster import Cluster, Version
+    from pipelines.data import Source
     from pipelines.package import Package
     from pipelines.placement import Placement as PlacementProfile
 
@@ -50,9 +50,12 @@ def compile_(
     """Compile a pipeline to YAML for Kubeflow Pipelines."""
     from pipelines.placement import load_placement
 
+    package = _package(pipeline, data, profile, overrides, load_placement(placement), image)
     target = out or Path(f"{pipeline}.yaml")
-    target.write_text(_package(pipeline, data, profile, overrides, load_placement(placement), image).text)
+    target.write_text(package.text)
     typer.echo(f"Wrote {target}.")
+    for name, value in package.parameters.items():
+        typer.echo(f"Give its runs the parameter {name}={value}")
 
 
 def submit(
@@ -78,8 +81,8 @@ def submit(
         _preview(pipeline, data, profile, overrides)
         return
     cluster, place = Cluster(host, namespace), load_placement(placement)
-    chosen = _version(cluster, version, pipeline, data, profile, overrides, place, image)
-    run = cluster.submit(chosen, place.pipeline.service_account)
+    chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
+    run = cluster.submit(chosen, parameters, place.pipeline.service_account)
     _say_links(cluster, run)
     if wait:
         _wait(cluster, run.run_id)
@@ -112,8 +115,8 @@ def schedule(
         return
     times = _cron(cron)
     cluster, place = Cluster(host, namespace), load_placement(placement)
-    chosen = _version(cluster, version, pipeline, data, profile, overrides, place, image)
-    replaced = cluster.schedule(chosen, called, place.pipeline.service_account, times)
+    chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
+    replaced = cluster.schedule(chosen, parameters, called, place.pipeline.service_account, times)
     typer.echo(f"Schedule {called}{' replaced' if replaced else ''}: version {chosen.name} at '{cron}'.")
 
 
@@ -136,20 +139,34 @@ def status(
 
 
 def _package(
-    pipeline: str, data: Path | None, profile: str, overrides: list[str], place: "PlacementProfile", image: str | None
+    pipeline: str, data: str | None, profile: str, overrides: list[str], place: "PlacementProfile", image: str | None
 ) -> "Package":
     from pipelines.package import pack
     from pipelines.pipeline import find
 
-    return pack(find(pipeline), existing(data), profile, overrides, place, image)
+    return pack(find(pipeline), _shared(data), profile, overrides, place, image)
 
 
-def _preview(pipeline: str, data: Path | None, profile: str, overrides: list[str]) -> None:
+def _shared(data: str | None) -> "Source | None":
+    """The raw data, where the cluster reads them."""
+    from pipelines.data import resolve
+
+    source = resolve(data) if data else None
+    if source and source.is_local:
+        raise UserError(
+            f"A cluster cannot read {source.uri}; `dvc add` and `dvc push` it to an S3 remote, or give s3://bucket/prefix."
+        )
+    return source
+
+
+def _preview(pipeline: str, data: str | None, profile: str, overrides: list[str]) -> None:
+    from pipelines.data import resolve
     from pipelines.pipeline import find
     from pipelines.preview import Preview
 
     found = find(pipeline)
-    preview = Preview(found, found.load(profile, overrides), existing(data))
+    source = resolve(data, here=True) if data else None  # the folder's own digest tells more than DVC's
+    preview = Preview(found, found.load(profile, overrides), source)
     for task in preview.tasks:
         typer.echo(task.line)
     if preview.problem:
@@ -162,20 +179,22 @@ def _version(
     cluster: "Cluster",
     name: str | None,
     pipeline: str,
-    data: Path | None,
+    data: str | None,
     profile: str,
     overrides: list[str],
     place: "PlacementProfile",
     image: str | None,
-) -> "Version":
-    """The uploaded version of that name, else this checkout's, uploaded."""
+) -> tuple["Version", dict[str, str]]:
+    """The uploaded version of that name, else this checkout's, uploaded; and what its run is given."""
     if name is None:
-        version = cluster.upload(_package(pipeline, data, profile, overrides, place, image))
+        package = _package(pipeline, data, profile, overrides, place, image)
+        version = cluster.upload(package)
         typer.echo(f"Version {version.name} of {pipeline} {'uploaded' if version.new else 'is there already'}.")
-        return version
-    if data or overrides or profile != DEFAULT_PROFILE:
-        raise UserError("A --version has its data and parameters already; leave out --data, --profile and --set.")
-    return cluster.version(pipeline, name)
+        return version, package.parameters
+    if overrides or profile != DEFAULT_PROFILE:
+        raise UserError("A --version has its parameters already; leave out --profile and --set.")
+    source = _shared(data)
+    return cluster.version(pipeline, name), source.parameters() if source else {}
 
 
 def _cron(given: str | None) -> str:

@@ -69,8 +69,10 @@ def graph(params: ColourPipelineParams, source: Source | None, place: Place = no
     ]
 
     @dsl.pipeline(name="colour", description=__doc__)
-    def colour() -> None:
-        images = data_prep.prepare_photographs(**fixed["prepare-photographs"], **source.arguments()).outputs["images"]
+    def colour(data: str = source.uri, digest: str = source.digest) -> None:
+        images = data_prep.prepare_photographs(
+            **fixed["prepare-photographs"], **Source(data, digest).arguments()
+        ).outputs["images"]
 
         with dsl.ParallelFor(trainings, name="training") as each:
             trained = gan_training.train_colour(

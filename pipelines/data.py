@@ -28,6 +28,10 @@ class Source:
         """Whether only this machine can read it."""
         return "://" not in self.uri
 
+    def parameters(self) -> dict[str, str]:
+        """What a pipeline that reads it is given, wherever it runs."""
+        return {"data": self.uri, "digest": self.digest}
+
     def arguments(self) -> dict[str, str]:
         """What the faces of the preparing steps are given."""
         return {"source": self.uri, "digest": self.digest}

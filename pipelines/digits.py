@@ -78,10 +78,14 @@ def graph(params: DigitsParams, source: Source | None, place: Place = nowhere) -
     fixed = {name: constants(step, section) for name, (step, section) in steps(params).items()}
     _, digit = params.experiments
 
+    given = source or Source("", "")
+
     @dsl.pipeline(name="digits", description=__doc__)
-    def digits() -> None:
+    def digits(data: str = given.uri, digest: str = given.digest) -> None:
         if source:
-            images = data_prep.prepare_digits(**fixed["prepare-digits"], **source.arguments()).outputs["images"]
+            images = data_prep.prepare_digits(**fixed["prepare-digits"], **Source(data, digest).arguments()).outputs[
+                "images"
+            ]
         else:
             raw = data_prep.acquire(**fixed["acquire"]).outputs["raw"]
             images = data_prep.prepare_digits(**fixed["prepare-digits"], raw=raw).outputs["images"]

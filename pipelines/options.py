@@ -35,4 +35,3 @@ Namespace = Annotated[
     typer.Option(envvar="KF_PIPELINES_NAMESPACE", help="Yours, where Kubeflow Pipelines serves several."),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Watch the run; exit code 1 if it fails, 3 if cancelled.")]
-

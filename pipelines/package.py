@@ -9,9 +9,11 @@ from pathlib import Path
 
 from google.protobuf import json_format
 from kfp.compiler import Compiler
+from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec
 
 from components.core.errors import UserError
 from components.core.journal import environment_tags
+from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.placement import Placement
 
@@ -41,6 +43,7 @@ class Package:
         text: the YAML: the pipeline's specification, and the platform's, which says where and how tasks run.
         description: parameters, placement and image, for whoever reads the list of versions.
         tags: to find it by.
+        parameters: what a run of it is given: the raw data, where it reads some.
     """
 
     pipeline: str
@@ -48,16 +51,22 @@ class Package:
     text: str
     description: str
     tags: dict[str, str]
+    parameters: dict[str, str]
 
 
 def pack(
-    pipeline: Pipeline, data: Path | None, profile: str, overrides: list[str], placement: Placement, image: str | None
+    pipeline: Pipeline,
+    source: Source | None,
+    profile: str,
+    overrides: list[str],
+    placement: Placement,
+    image: str | None,
 ) -> Package:
     """Draw a pipeline, place its tasks, compile it.
 
     Args:
         pipeline: to draw.
-        data: the raw data's folder, or None.
+        source: the raw data, or None; which data is a run's parameter, not the version's.
         profile: of the parameters.
         overrides: `KEY=VALUE`, of the parameters.
         placement: where the tasks run.
@@ -66,7 +75,8 @@ def pack(
     Raises:
         UserError: bad parameters, an image without digest, or what the graph refuses, such as no data.
     """
-    graph = pipeline.graph(pipeline.load(profile, overrides), data, partial(placement.apply, pinned(image)))
+    graph = pipeline.graph(pipeline.load(profile, overrides), source, partial(placement.apply, pinned(image)))
+    _require(graph.pipeline_spec.root.input_definitions, source)
     # kfp takes this with the decorator, which stands above the function that the placement is applied in.
     config = {"pipelineConfig": placement.pipeline_config()}
     json_format.ParseDict(config, graph.platform_spec.platforms["kubernetes"])
@@ -83,7 +93,17 @@ def pack(
             [f"parameters {profile}", *overrides, f"placement {placement.profile}", f"image {image}"]
         ),
         tags={"commit": commit, "profile": profile, "placement": placement.profile},
+        parameters=source.parameters() if source else {},
     )
+
+
+def _require(inputs: ComponentInputsSpec, source: Source | None) -> None:
+    """Let runs say what data they read, if they read any; the graph's defaults are this machine's."""
+    if source is None:
+        inputs.Clear()
+    for parameter in inputs.parameters.values():
+        parameter.ClearField("default_value")
+        parameter.is_optional = False
 
 
 def _commit() -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from components.core.errors import UserError
 from components.core.params import DEFAULT_PROFILE, Section, load_params
 from components.core.step import Step
-from pipelines.data import Source
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,6 +16,7 @@ from components.core.errors import UserError
 from components.core.step import INPUT_TYPES, Step
 from components.core.storage import state_dir
 from components.core.tracking import find_output
+from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.runners import task_of, unroll
 
@@ -55,14 +56,14 @@ class Preview:
         problem: why MLflow could not be asked, if it could not.
     """
 
-    def __init__(self, pipeline: Pipeline, params: Any, data: Path | None) -> None:
+    def __init__(self, pipeline: Pipeline, params: Any, source: Source | None) -> None:
         self.tasks: list[Planned] = []
         self.problem: str | None = None
         self._experiment = pipeline.name
         self._steps = pipeline.steps(params)
         self._local = _local_results()
         self._lock = threading.Lock()  # kfp.local walks a loop's turns in threads
-        unroll(pipeline.graph(params, data), self._plan)
+        unroll(pipeline.graph(params, source), self._plan)
 
     def _plan(self, **given: Any) -> tuple[dict[str, dsl.Artifact], Status]:
         """Stands in for the execution of a task; its outputs say whose they are, and their digest if it is known."""

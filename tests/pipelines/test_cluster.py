@@ -12,7 +12,7 @@ from kfp_server import kfp_server, parse
 from typer.testing import CliRunner
 
 from components.core.errors import UserError
-from pipelines import following
+from pipelines import data, following
 from pipelines.cli import app
 from pipelines.cluster import Cluster
 from pipelines.package import Package
@@ -36,7 +36,9 @@ def server(monkeypatch):
 @pytest.fixture
 def version(server):
     """A version v1 of the digits pipeline."""
-    package = Package("digits", "v1", "pipelineInfo: {name: digits}\n---\nplatforms: {}\n", "by hand", {})
+    package = Package(
+        "digits", "v1", "pipelineInfo: {name: digits}\nroot: {dag: {}}\n---\nplatforms: {}\n", "by hand", {}, {}
+    )
     return Cluster(server.address).upload(package)
 
 
@@ -111,7 +113,39 @@ def test_an_uploaded_version_runs_by_its_name_without_an_image(server, ganflow, 
     (run,) = server.runs.values()
     assert run.pipeline_version_reference == version.reference
     told = str(ganflow("submit", "digits", "--version", "v1", *SMOKE).exception)
-    assert told == "A --version has its data and parameters already; leave out --data, --profile and --set."
+    assert told == "A --version has its parameters already; leave out --profile and --set."
+
+
+@pytest.fixture
+def stored(monkeypatch):
+    """Stands in for what `resolve` finds on an S3 server; tests/pipelines/test_data.py has real ones."""
+    monkeypatch.setattr(data, "resolve", lambda given, **_: data.Source(given, f"digest of {given}"))
+
+
+def test_raw_data_are_parameters_of_the_run_and_other_data_no_other_version(server, ganflow, stored):
+    for folder in ("s3://hearts/a", "s3://hearts/b"):
+        assert ganflow("submit", "cardiac", *SMOKE, "--data", folder).exit_code == 0
+    (version,) = server.versions.values()
+    assert [run.runtime_config.parameters for run in server.runs.values()] == [
+        {"data": "s3://hearts/a", "digest": "digest of s3://hearts/a"},
+        {"data": "s3://hearts/b", "digest": "digest of s3://hearts/b"},
+    ]
+    ganflow("schedule", "cardiac", "--version", version.name, "--data", "s3://hearts/c", "--cron", "0 3 * * *")
+    (schedule,) = server.recurring_runs.values()
+    assert schedule.runtime_config.parameters["data"] == "s3://hearts/c"
+    told = str(ganflow("submit", "cardiac", "--version", version.name).exception)
+    assert told == f"Version {version.name} of cardiac reads data of yours; give --data."
+
+
+def test_a_version_that_brings_its_data_takes_no_others(server, ganflow, version, stored):
+    told = str(ganflow("submit", "digits", "--version", "v1", "--data", "s3://digits").exception)
+    assert told == "Version v1 of digits brings its own data; leave --data out."
+
+
+def test_a_folder_of_this_machine_is_refused(server, ganflow, tmp_path):
+    told = str(ganflow("submit", "cardiac", *SMOKE, "--data", str(tmp_path)).exception)
+    assert told.startswith(f"A cluster cannot read {tmp_path}; `dvc add` and `dvc push` it to an S3 remote")
+    assert server.versions == {}
 
 
 def test_waiting_tells_of_each_task_and_ends_well_with_a_run_that_succeeds(server, ganflow, version):

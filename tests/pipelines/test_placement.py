@@ -10,11 +10,13 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 
 from components.core.errors import UserError
 from components.core.params import TrainingSection
+from pipelines.data import Source
 from pipelines.package import pack, pinned
 from pipelines.pipeline import CHECKOUT, NAMES, find
 from pipelines.placement import FILE, load_placement
 
 IMAGE = f"registry.example:5000/ganflow@sha256:{'5' * 64}"
+SOURCES = {"cardiac": None, "digits": None, "colour": Source("s3://photographs", "5" * 64)}
 PROFILES = ("cpu", "gpu", "spot")
 ORIGINAL = (CHECKOUT / FILE).read_text()
 
@@ -131,12 +133,11 @@ def test_an_image_without_its_digest_is_refused(image):
 
 
 @pytest.fixture(scope="module", params=[(name, profile) for name in NAMES for profile in PROFILES], ids="-".join)
-def compiled(request, tmp_path_factory):
+def compiled(request):
     """A pipeline under a placement: its steps, and of each task what both documents of the YAML say."""
     name, profile = request.param
     pipeline = find(name)
-    data = tmp_path_factory.mktemp("photographs") if name == "colour" else None
-    package = pack(pipeline, data, "smoke", [], load_placement(profile), IMAGE)
+    package = pack(pipeline, SOURCES[name], "smoke", [], load_placement(profile), IMAGE)
     return pipeline, profile, *yaml.safe_load_all(package.text)
 
 
@@ -226,6 +227,13 @@ class TestCompiled:
             assert {each["name"] for each in container["env"]} == {"GANFLOW_IMAGE", "CHECKPOINT_URI"}
             assert [each["secretName"] for each in configuration["imagePullSecret"]] == ["ganflow-registry"]
 
+    def test_runs_of_a_pipeline_that_reads_data_must_say_which(self, compiled):
+        pipeline, _, specification, _ = compiled
+        inputs = specification["root"].get("inputDefinitions", {}).get("parameters", {})
+        wanted = {"parameterType": "STRING"}
+        assert inputs == ({"data": wanted, "digest": wanted} if SOURCES[pipeline.name] else {})
+        assert "s3://photographs" not in yaml.dump(specification)
+
     def test_the_pipeline_has_a_deadline_and_leaves_no_pods_for_ever(self, compiled):
         *_, platform = compiled
         assert platform["platforms"]["kubernetes"]["pipelineConfig"] == {
@@ -235,9 +243,9 @@ class TestCompiled:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_graph_that_is_not_placed_says_nothing_of_it(name, tmp_path):
+def test_a_graph_that_is_not_placed_says_nothing_of_it(name):
     pipeline = find(name)
-    graph = pipeline.graph(pipeline.load("smoke"), tmp_path if name == "colour" else None)
+    graph = pipeline.graph(pipeline.load("smoke"), SOURCES[name])
     assert not graph.platform_spec.platforms
     executors = json_format.MessageToDict(graph.pipeline_spec)["deploymentSpec"]["executors"]
     assert all(set(each["container"]) == {"image", "command", "args"} for each in executors.values())

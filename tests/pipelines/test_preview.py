@@ -3,6 +3,7 @@
 import pytest
 
 from components.data_prep.step import prepare, simulate
+from pipelines.data import Source, resolve
 from pipelines.pipeline import find
 from pipelines.preview import Preview
 
@@ -19,8 +20,8 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def planned(pipeline, params, data=None):
-    return {task.title: task for task in Preview(pipeline, params, data).tasks}
+def planned(pipeline, params, source=None):
+    return {task.title: task for task in Preview(pipeline, params, source).tasks}
 
 
 def test_a_first_task_has_the_fingerprint_that_it_will_have_and_the_others_hang_on_it(cardiac, tmp_path):
@@ -36,9 +37,14 @@ def test_own_data_give_the_first_fingerprint(cardiac, tmp_path):
     pipeline, params = cardiac
     raw, images = tmp_path / "raw", tmp_path / "images"
     simulate(params.simulate, out=raw)
-    tasks = planned(pipeline, params, raw)
+    tasks = planned(pipeline, params, resolve(str(raw)))
     assert tasks.pop("prepare").fingerprint == prepare(params.prepare, raw=raw, out=images)["fingerprint"]
     assert tasks["train-egan fold=0 label=patient"].line.endswith(": hangs on prepare")
+
+
+def test_what_lies_elsewhere_has_another_digest_than_its_content(cardiac):
+    tasks = planned(*cardiac, Source("s3://hearts", "5" * 64))
+    assert {task.hangs_on for task in tasks.values()} == {("the data",)}
 
 
 def test_a_tracking_server_that_is_away_is_told_once_and_asked_once(cardiac, monkeypatch):

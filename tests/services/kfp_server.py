@@ -129,7 +129,7 @@ class KfpServer:
             _expect(len(text) <= 20, "tag (at most 20 characters)", text)
         form = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
         (package,) = (part.get_payload(decode=True).decode() for part in form.get_payload())
-        specification, platform = yaml.safe_load_all(package)
+        documents = specification, platform = tuple(yaml.safe_load_all(package))
         json_format.ParseDict(specification, pipeline_spec_pb2.PipelineSpec())
         json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
         version = api.V2beta1PipelineVersion(
@@ -139,9 +139,14 @@ class KfpServer:
             display_name=query.get("display_name", query["name"]),
             description=query.get("description"),
             tags=tags,
+            pipeline_spec=dict(zip(("pipeline_spec", "platform_spec"), documents, strict=True)),
         )
         self.packages[version.name] = package
         return _keep(self.versions, version.pipeline_version_id, version)
+
+    def get_version(self, pipeline_id: str, version_id: str, **_: Any) -> Any:
+        _known(self.pipelines, pipeline_id, "Pipeline")
+        return _known(self.versions, version_id, "PipelineVersion")
 
     def list_experiments(self, query: dict[str, str], **_: Any) -> Any:
         return api.V2beta1ListExperimentsResponse(experiments=_filtered(self.experiments.values(), query))
@@ -187,9 +192,13 @@ class KfpServer:
         return {}
 
     def _ordered(self, asked: Any) -> Any:
-        """A run or a recurring one whose references are there and whose plugins take their input."""
+        """A run or a recurring one whose references are there, with the parameters and inputs that they take."""
         _known(self.experiments, asked.experiment_id, "Experiment")
-        _known(self.versions, asked.pipeline_version_reference.pipeline_version_id, "PipelineVersion")
+        version = _known(self.versions, asked.pipeline_version_reference.pipeline_version_id, "PipelineVersion")
+        inputs = version.pipeline_spec["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
+        given = asked.runtime_config.parameters.keys()
+        missing = {name for name, each in inputs.items() if not each.get("isOptional") and "defaultValue" not in each}
+        _expect(missing <= given <= inputs.keys(), "runtime_config.parameters", sorted(given))
         for plugin, given in (asked.plugins_input or {}).items():
             for key, value in given.items():
                 _expect(isinstance(value, PLUGIN_INPUTS[plugin].get(key, ())), f"plugins_input.{plugin}.{key}", value)
@@ -221,6 +230,7 @@ ROUTES = {
         "healthz": KfpServer.healthz,
         "pipelines": KfpServer.list_pipelines,
         "pipelines/([^/]+)/versions": KfpServer.list_versions,
+        "pipelines/([^/]+)/versions/([^/]+)": KfpServer.get_version,
         "experiments": KfpServer.list_experiments,
         "runs": KfpServer.list_runs,
         "runs/([^/]+)": KfpServer.get_run,
