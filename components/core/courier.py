@@ -24,6 +24,9 @@ from components.core.journal import (
     COURIER_STATE,
     DELIVERY_SECONDS,
     EVENTS,
+    OUTAGE_SECONDS,
+    PIPELINE,
+    in_pod,
     is_alive,
     read_events,
     read_json,
@@ -33,7 +36,8 @@ from components.core.tracking import POINTS_PER_CALL, Point, Rejected, Store, sy
 
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 10.0
-"""How long a courier that shall stop goes on without anything being taken off its hands."""
+"""How long a courier that shall stop goes on without anything being taken off its hands; in a pod, where nobody
+comes after it, `OUTAGE_SECONDS`."""
 
 _BACKOFF_SECONDS = 10.0
 _SAMPLE_SECONDS = 10.0
@@ -78,8 +82,7 @@ class Courier:
                     for folder in self._folders():
                         self._deliver(folder)
                 if stopping:
-                    patience = GRACE_SECONDS if duty.is_locked else DELIVERY_SECONDS
-                    if not self._owed() or time.monotonic() - self._moved > patience:
+                    if not self._owed() or time.monotonic() - self._moved > _patience(duty.is_locked):
                         return
                     time.sleep(POLL_SECONDS / 10)
                 else:
@@ -120,9 +123,16 @@ class Courier:
             _log.warning("%s: to be tried again: %s", folder, error)
 
     def _sample(self, delivery: "_Delivery") -> None:
-        """Log the machine's load now and then while the step lives; steps of a few seconds have none."""
+        """Log the machine's load now and then while the step lives; steps of a few seconds have none.
+
+        Nor has a pipeline run: its tasks do, and who compares pipeline runs looks for scores.
+        """
         now = time.time()
-        if delivery.alive and now - self._sampled.setdefault(delivery.folder, now) >= _SAMPLE_SECONDS:
+        if (
+            delivery.alive
+            and delivery.step != PIPELINE
+            and now - self._sampled.setdefault(delivery.folder, now) >= _SAMPLE_SECONDS
+        ):
             self._sampled[delivery.folder] = now
             delivery.log_load()
 
@@ -156,6 +166,7 @@ class _Delivery:
 
     def __init__(self, folder: Path, store: Store, start: dict[str, Any]) -> None:
         self.folder = folder
+        self.step: str = start["step"]
         self.alive = is_alive(folder)  # asked before the events are read: the dead write no "end" afterwards
         self._store = store
         self._start = start
@@ -246,6 +257,10 @@ class _Delivery:
         partial = self.folder / f".{COURIER_STATE}"
         partial.write_text(json.dumps(asdict(self._state)))
         partial.replace(self.folder / COURIER_STATE)
+
+
+def _patience(on_duty: bool) -> float:
+    return OUTAGE_SECONDS if in_pod() else GRACE_SECONDS if on_duty else DELIVERY_SECONDS
 
 
 def _try_to_hold(lock: FileLock) -> bool:

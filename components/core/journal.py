@@ -15,6 +15,7 @@ import fcntl
 import getpass
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
+PIPELINE = "pipeline"
+"""Stands for the step in the journal of a whole pipeline run."""
+
 EVENTS, ARTIFACTS, PROGRESS, STEP_LOCK = "events.jsonl", "artifacts", "progress.json", "step.lock"
 COURIER_STATE = "courier.json"
 
@@ -45,7 +49,11 @@ WARNING = "warning: "
 """Begins the line in which a step prints a warning."""
 
 DELIVERY_SECONDS = 30
-"""How long a finished step waits for its own courier, so that nothing is lost with its pod."""
+"""How long a finished step waits for its own courier, where what is left is delivered by the next step's."""
+
+OUTAGE_SECONDS = 180
+"""How long the tracking server may be away at no cost, as for an update of it: so long a model waits to be registered,
+and a pod, whose journal goes with it, to end."""
 
 _PROGRESS_SECONDS = 0.5
 _METRIC_NAME = re.compile(r"[\w\-./: ]{1,250}", re.ASCII)
@@ -73,6 +81,11 @@ def tracking_uri() -> str:
 def shown(uri: str) -> str:
     """A URI, or a text with one in it, without the user and password it may hold."""
     return re.sub("//[^@/]*@", "//", uri)
+
+
+def in_pod() -> bool:
+    """Whether this is a Kubernetes pod, whose disk goes when its step ends."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 class Journal:
@@ -222,7 +235,7 @@ class Journal:
         self._stream.close()
         self._lock.release()
 
-    def run_id(self, seconds: float = DELIVERY_SECONDS) -> str:
+    def run_id(self, seconds: float = OUTAGE_SECONDS) -> str:
         """The MLflow run's id, as soon as a courier has found or created it.
 
         Raises:
@@ -231,7 +244,10 @@ class Journal:
         deadline = time.monotonic() + seconds
         while not (run_id := read_json(self.folder / COURIER_STATE).get("run_id")):
             if time.monotonic() > deadline:
-                raise UserError(f"MLflow at {shown(tracking_uri())} does not answer; start it and run this again.")
+                raise UserError(
+                    f"MLflow at {shown(tracking_uri())} does not answer, or not to this user; "
+                    "start it or mend MLFLOW_TRACKING_PASSWORD, and run this again."
+                )
             time.sleep(0.05)
         return run_id
 
@@ -254,12 +270,12 @@ class Journal:
     def _wait_for(self, courier: subprocess.Popen[bytes]) -> None:
         """Wait until the closed journal is delivered, its courier gave up, or the time is over."""
         courier.stdin.close()  # its sign that the step is over
-        deadline = time.monotonic() + DELIVERY_SECONDS
+        deadline = time.monotonic() + (math.inf if in_pod() else DELIVERY_SECONDS)  # a pod's courier knows its end
         while self._pending() and courier.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._pending():
-            uri = shown(tracking_uri())
-            _log.warning("MLflow at %s is away; the next step delivers what this one logged.", uri)
+            outlook = "what this step logged goes with its pod" if in_pod() else "the next step delivers what it logged"
+            _log.warning("MLflow at %s is away; %s.", shown(tracking_uri()), outlook)
 
 
 @dataclass(frozen=True)
@@ -357,7 +373,7 @@ def environment_tags() -> dict[str, str]:
     """Who runs which code where, as far as it can be known."""
     tags = {"ganflow.pid": str(os.getpid()), "mlflow.source.name": "ganflow", "mlflow.source.type": "LOCAL"}
     with contextlib.suppress(OSError, KeyError):  # a container's user may have no name
-        tags["mlflow.user"] = getpass.getuser()
+        tags["mlflow.user"] = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     for tag, variable in (("DVC_STAGE", "DVC_STAGE"), ("ganflow.image", "GANFLOW_IMAGE")):
         if variable in os.environ:
             tags[tag] = os.environ[variable]

@@ -9,9 +9,11 @@ import copy
 import functools
 import hashlib
 import json
+import logging
 import math
 import os
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,17 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from components.core.errors import UserError
-from components.core.journal import Journal, Status, environment_tags, flatten, journals_dir, shown, tracking_uri
+from components.core.journal import (
+    OUTAGE_SECONDS,
+    PIPELINE,
+    Journal,
+    Status,
+    environment_tags,
+    flatten,
+    journals_dir,
+    shown,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +48,15 @@ POINTS_PER_CALL = 1000
 
 # MLflow's pages open on traces of language models unless told that models are trained here.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_WORKFLOW = "workflowType=machine_learning"
+
+_MODEL_DESCRIPTION = """The alias `champion` is on the version with the highest {metric}, `challenger` on the latest.
+`mlflow.pyfunc.load_model` loads it without ganflow; a version's tags and run say what it descends from."""
 
 _PAIRS_PER_CALL = 100  # its limit of parameters, and of tags
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 8000
 _LOCK_SECONDS = 60.0
+_RETRY_SECONDS = 2.0
 _FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")  # all else may be a proxy's or an outage's
 
 # MLflow's own are 7 retries of up to 120 s: a courier, which comes again anyway, must not hang in one call.
@@ -48,8 +65,12 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+
+
+_log = logging.getLogger(__name__)
 
 
 class Rejected(Exception):
@@ -212,9 +233,10 @@ def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tag
     tags = {**environment_tags(), **tags}
     journal = Journal(
         journals_dir(),
-        {"step": "pipeline", "name": name, "run_id": run_id, "params": flatten(params), "tags": tags},
+        {"step": PIPELINE, "name": name, "run_id": run_id, "params": flatten(params), "tags": tags},
     )
-    url = f"{shown(uri)}/#/experiments/{experiment_id}/runs/{run_id}" if uri.startswith("http") else None
+    page = f"{shown(uri)}/#/experiments/{experiment_id}/runs/{run_id}?{_WORKFLOW}"
+    url = page if uri.startswith("http") else None
     return PipelineRun(run_id, experiment_id, uri, url, journal)
 
 
@@ -284,22 +306,13 @@ def register_model(
         "ganflow.value": repr(value),
         "ganflow.weights": _digest_weights(network),
     }
-    with _answering(uri), Store(uri).client() as client:
-        import mlflow
 
-        mlflow.set_tracking_uri(uri)  # what follows logs through MLflow's global state
-        known = _find_version(client, name, gate)
-        champion = _champion(client, name)
-        if known is None:
-            previous = {"ganflow.previous_champion": champion.version} if champion else {}
-            known = _create_version(client, run_id, name, network, example, {**tags, **gate, **previous})
-        client.set_registered_model_alias(name, "challenger", known.version)
-        if _beats(known, champion):
-            client.set_registered_model_alias(name, "champion", known.version)
-            champion = known
-        before = known.tags.get("ganflow.previous_champion")
-        wins = champion is not None and int(champion.version) == int(known.version)
-        return ModelVersion(int(known.version), wins, int(before) if before else None)
+    def register() -> ModelVersion:
+        with Store(uri).client() as client:
+            return _register(client, run_id, name, network, example, gate, tags)
+
+    with _answering(uri):
+        return _patiently(register)
 
 
 @dataclass(frozen=True)
@@ -340,6 +353,35 @@ def load_model(uri: str) -> LoadedModel:
     return LoadedModel(model.predict, model.metadata.signature.inputs.inputs[0].shape)
 
 
+def _register(
+    client: "MlflowClient",
+    run_id: str,
+    name: str,
+    network: "nn.Module",
+    example: "Tensor",
+    gate: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> ModelVersion:
+    """What `register_model` does; done twice, it finds what it did the first time."""
+    import mlflow
+
+    mlflow.set_tracking_uri(client.tracking_uri)  # what follows logs through MLflow's global state
+    known = _find_version(client, name, gate)
+    champion = _champion(client, name)
+    if known is None:
+        previous = {"ganflow.previous_champion": champion.version} if champion else {}
+        known = _create_version(
+            client, run_id, name, network, example, {**tags, **gate, **previous}, _describe(gate, champion)
+        )
+    client.set_registered_model_alias(name, "challenger", known.version)
+    if _beats(known, champion):
+        client.set_registered_model_alias(name, "champion", known.version)
+        champion = known
+    before = known.tags.get("ganflow.previous_champion")
+    wins = champion is not None and int(champion.version) == int(known.version)
+    return ModelVersion(int(known.version), wins, int(before) if before else None)
+
+
 def _find_version(client: "MlflowClient", name: str, gate: Mapping[str, str]) -> Any | None:
     """The version of these very weights, metric and value, if there is one."""
     versions = client.search_model_versions(f"name = '{name}'")
@@ -368,8 +410,9 @@ def _create_version(
     network: "nn.Module",
     example: "Tensor",
     tags: Mapping[str, str],
+    description: str,
 ) -> Any:
-    """Log the network as a model of the run, then register it, tags and all, in one call."""
+    """Log the network as a model of the run, unless that was done, then register it, tags and all, in one call."""
     import mlflow.pytorch
     import torch
     from mlflow.models import Model, infer_signature
@@ -378,7 +421,8 @@ def _create_version(
     with torch.no_grad():
         signature = infer_signature(inputs.numpy(), network(inputs).numpy())
     experiment_id = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment_id, name, source_run_id=run_id, tags=dict(tags))
+    begun = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'")
+    logged = begun[0] if begun else client.create_logged_model(experiment_id, name, run_id, dict(tags))
     Model.log(
         None,
         mlflow.pytorch,
@@ -391,10 +435,17 @@ def _create_version(
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}"],
     )
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=_MODEL_DESCRIPTION.format(metric=tags["ganflow.metric"]))
+    source = f"models:/{logged.model_id}"
     return client.create_model_version(
-        name, f"models:/{logged.model_id}", run_id, tags=dict(tags), model_id=logged.model_id
+        name, source, run_id, tags=dict(tags), description=description, model_id=logged.model_id
     )
+
+
+def _describe(gate: Mapping[str, str], champion: Any | None) -> str:
+    """A version in the words of the registry's table: its score, and whom it had to beat."""
+    score = f"{float(gate['ganflow.value']):.4g} {gate['ganflow.metric']}"  # the table cuts it short
+    return f"{score}; the champion was version {champion.version}" if champion else f"{score}; the first"
 
 
 def _digest_weights(network: "nn.Module") -> str:
@@ -431,12 +482,42 @@ def system_metrics() -> dict[str, float]:
 
 def _experiment_id(client: "MlflowClient", name: str) -> str:
     """The id of the experiment called `name`, which is created where there is none."""
-    experiment = client.get_experiment_by_name(name)
-    return experiment.experiment_id if experiment else client.create_experiment(name, tags=_EXPERIMENT_TAGS)
+    from mlflow.exceptions import MlflowException
+
+    if experiment := client.get_experiment_by_name(name):
+        return experiment.experiment_id
+    try:
+        return client.create_experiment(name, tags=_EXPERIMENT_TAGS)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by somebody else, in this moment
+            raise
+    return client.get_experiment_by_name(name).experiment_id
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[first : first + size] for first in range(0, len(items), size))
+
+
+def _patiently(call: Callable[[], "ModelVersion"]) -> "ModelVersion":
+    """Make a call, and again where the server goes away meanwhile, until it has been away for `OUTAGE_SECONDS`."""
+    deadline = time.monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not _is_passing(error) or time.monotonic() > deadline:
+                raise
+            _log.warning("MLflow does not answer, trying again: %s", shown(str(error)))
+        time.sleep(_RETRY_SECONDS)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether an error is one of a server that is away, starting, or does two things at once, not of the request."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() >= 500 or error.error_code == "RESOURCE_ALREADY_EXISTS"
+    return False
 
 
 def _set_defaults() -> None:
@@ -469,12 +550,22 @@ def _answering(uri: str) -> Iterator[None]:
     except Rejected as error:
         raise UserError(f"MLflow at {shown(uri)} refuses: {textwrap.shorten(shown(str(error)), 300)}") from error
     except MlflowException as error:
-        if error.get_http_status_code() in (401, 403):
-            raise UserError(
-                f"MLflow at {shown(uri)} refuses the user or the password; "
-                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
-            ) from error
         reason = textwrap.shorten(shown(error.message), 300)
+        if "Invalid Host header" in error.message:
+            raise UserError(
+                f"MLflow at {shown(uri)} does not answer to this name; "
+                f"start it with {urlsplit(uri).netloc.rpartition('@')[2]} among its --allowed-hosts."
+            ) from error
+        match error.get_http_status_code():
+            case 401:
+                raise UserError(
+                    f"MLflow at {shown(uri)} refuses the user or the password; "
+                    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+                ) from error
+            case 403:
+                raise UserError(
+                    f"MLflow at {shown(uri)} does not permit the user this; ask its administrator ({reason})."
+                ) from error
         raise UserError(
             f"MLflow at {shown(uri)} cannot be used; start it or set MLFLOW_TRACKING_URI ({reason})."
         ) from error

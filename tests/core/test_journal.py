@@ -188,7 +188,7 @@ def test_a_metric_name_that_mlflow_would_refuse_is_refused_at_once():
 
 
 def test_without_a_courier_there_is_no_run_to_log_models_into():
-    with open_journal() as journal, pytest.raises(UserError, match="does not answer; start it"):
+    with open_journal() as journal, pytest.raises(UserError, match="does not answer, or not to this user; start it"):
         journal.run_id(seconds=0)
 
 
