@@ -35,8 +35,12 @@ def run_session(pipeline: Pipeline, data: str | None, profile: str, overrides: l
     source = resolve(data, here=True) if data else None
     if source is None:
         params = pipeline.settle(params)
-    name = " ".join([pipeline.name, profile, *([Path(data).name] if data else [])])
-    parent = open_pipeline_run(pipeline.name, name, params.model_dump(mode="json"), {"ganflow.profile": profile})
+    names = [Path(data).absolute().name] if data else []
+    changes = [each.removeprefix(f"{pipeline.name}.") for each in overrides]
+    title = " ".join([pipeline.name, profile, *names, *changes])
+    parent = open_pipeline_run(pipeline.name, title, params.model_dump(mode="json"), {"ganflow.profile": profile})
+    if source:
+        parent.journal.dataset(names[0], source.digest, source.uri, {})
     watch = Watch()
     environment = os.environ | TASK_ENVIRONMENT | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
     environment.pop("MLFLOW_RUN_ID", None)  # else every task would log into that one run
@@ -51,7 +55,7 @@ def run_session(pipeline: Pipeline, data: str | None, profile: str, overrides: l
             parent.finish("FAILED", {}, _counts(watch), [])
             raise
         parent.finish("FINISHED", metrics, _counts(watch), [out / "report.html"])
-    _say(pipeline, watch, out)
+    _say(pipeline, watch, out, parent.url)
 
 
 def _write_report(watch: Watch, out: Path) -> dict[str, float]:
@@ -95,7 +99,7 @@ def _message(task: Task) -> str:
     return f"{lines[-1] if lines else 'it ended without a word'} (its output: {log}); run again to resume."
 
 
-def _say(pipeline: Pipeline, watch: Watch, out: Path) -> None:
+def _say(pipeline: Pipeline, watch: Watch, out: Path, page: str | None) -> None:
     """The end of a run in the terminal: its scores, what was computed, where to look next."""
     console = Console(highlight=False)
     console.print(pipeline.summary(json.loads((out / "metrics.json").read_text())))
@@ -107,7 +111,5 @@ def _say(pipeline: Pipeline, watch: Watch, out: Path) -> None:
     else:
         console.print(f"Nothing was recomputed: all {cached} steps were taken from the cache.")
     console.print(f"Report: {out / 'report.html'}", soft_wrap=True)
-    console.print(
-        f"Runs and models: mlflow ui --backend-store-uri {tracking_uri()}  (models: {', '.join(pipeline.models)})",
-        soft_wrap=True,
-    )
+    way = page or f"mlflow ui --backend-store-uri {tracking_uri()}"
+    console.print(f"Runs and models: {way}  (models: {', '.join(pipeline.models)})", soft_wrap=True)
