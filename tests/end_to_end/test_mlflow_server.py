@@ -78,6 +78,11 @@ class TestAtTheDoor:
         with pytest.raises(UserError, match=f"start it with {address[7:]} among its --allowed-hosts"):
             open_pipeline_run("digits", "digits", {}, {})
 
+    def test_so_does_an_experiment_of_somebody_else(self, server, monkeypatch):
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+        with pytest.raises(UserError, match="does not permit the user this; ask its administrator"):
+            open_pipeline_run("digits", "digits", {}, {})
+
 
 @pytest.fixture(scope="module")
 def place(server, tmp_path_factory):
@@ -105,11 +110,6 @@ def runs(place, client):
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     return parent, [run for run in runs if run is not parent]
-
-    def test_so_does_an_experiment_of_somebody_else(self, server, monkeypatch):
-        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
-        with pytest.raises(UserError, match="does not permit the user this; ask its administrator"):
-            open_pipeline_run("digits", "digits", {}, {})
 
 
 class TestPipeline:
