@@ -48,6 +48,9 @@ COURIER_STATE = "courier.json"
 WARNING = "warning: "
 """Begins the line in which a step prints a warning."""
 
+DIRTY = "-dirty"
+"""Follows the commit in an image's revision where the checkout had changed since."""
+
 DELIVERY_SECONDS = 30
 """How long a finished step waits for its own courier, where what is left is delivered by the next step's."""
 
@@ -381,13 +384,22 @@ def environment_tags() -> dict[str, str]:
 
 
 def _git_tags() -> dict[str, str]:
-    """Commit of the checkout this code lies in and whether it was changed since; {} outside of a checkout."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
-        return {}
+    """Commit of the code, as the image or else the checkout knows it, and whether it was changed since; else {}."""
+    commit, dirty = _image_revision()
+    if not commit:
+        try:
+            commit = _git("rev-parse", "HEAD")
+            dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+        except (OSError, subprocess.CalledProcessError):
+            return {}
     return {"mlflow.source.git.commit": commit, "ganflow.git.dirty": str(dirty).lower()}
+
+
+def _image_revision() -> tuple[str, bool]:
+    """Commit that the image was built from, "" where there is none, and whether the checkout was changed since."""
+    revision = os.environ.get("GANFLOW_REVISION", "unknown")
+    commit = revision.removesuffix(DIRTY)
+    return ("" if commit == "unknown" else commit), commit != revision
 
 
 def _git(*words: str) -> str:

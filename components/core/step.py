@@ -87,7 +87,10 @@ class Step:
             UserError: bad parameters or inputs, or other code than the runner's; nothing half-written stays.
         """
         if code not in (None, self.code_digest()):
-            raise UserError(f"The code of {self.name} changed after the pipeline was built; run the pipeline again.")
+            raise UserError(
+                f"The code of {self.name} is not what the pipeline was built with: run the pipeline again, "
+                "in containers with an image built anew (`ganflow image build`)."
+            )
         section = check(params if isinstance(params, str) else params.model_dump_json(), self.section, self.name)
         inputs, arguments = self._sort(given)
         read = _digest_inputs(inputs)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from components.core.errors import UserError
-from components.core.journal import Journal, activities, is_alive, read_events, tracking_uri
+from components.core.journal import Journal, activities, environment_tags, is_alive, read_events, tracking_uri
 
 
 @pytest.fixture(autouse=True)
@@ -211,3 +211,10 @@ def test_journals_sort_by_age(journals: Path):
             made.append(journal.folder)
         time.sleep(0.001)
     assert sorted(made) == made
+
+
+@pytest.mark.parametrize(("revision", "dirty"), [("0123abc", "false"), ("0123abc-dirty", "true")])
+def test_in_an_image_a_run_is_tagged_with_the_commit_that_the_image_was_built_from(monkeypatch, revision, dirty):
+    monkeypatch.setenv("GANFLOW_REVISION", revision)
+    tags = environment_tags()
+    assert (tags["mlflow.source.git.commit"], tags["ganflow.git.dirty"]) == ("0123abc", dirty)

@@ -119,7 +119,7 @@ def test_missing_unknown_and_mistyped_arguments_are_named(tmp_path, source):
 def test_other_code_than_the_runner_filed_is_refused(tmp_path, source):
     given = {"source": source, "more": [], "fold": 0, "out": tmp_path / "out"}
     write_text(Params(text="a"), code=write_text.code_digest(), **given)
-    with pytest.raises(UserError, match="changed after the pipeline was built; run the pipeline again"):
+    with pytest.raises(UserError, match="not what the pipeline was built with: run the pipeline again"):
         write_text(Params(text="a"), code="another", **given)
 
 
