@@ -4,12 +4,12 @@ import glob
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from components.core.errors import UserError
-from pipelines import cluster_cli
+from pipelines import cluster_cli, image_cli
 from pipelines.options import INTERRUPTED, Data, Overrides, PipelineName, Profile
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train, refine, judge and ship GANs reproducibly.",
 )
+
+app.add_typer(image_cli.app, name="image")
 
 
 @app.callback()
@@ -36,13 +38,21 @@ def run(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the report goes; out/PIPELINE if not given.")
     ] = None,
+    runner: Annotated[
+        Literal["local", "docker"], typer.Option(help="Steps as processes of this machine, or in containers on it.")
+    ] = "local",
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="REF", envvar="GANFLOW_IMAGE", help="Of the containers; the one built last if not given."),
+    ] = None,
 ) -> None:
     """Run a pipeline on this machine and write DIR/report.html and DIR/metrics.json."""
     from pipelines.pipeline import find
     from pipelines.session import run_session
 
+    found = find(pipeline)
     try:
-        run_session(find(pipeline), data, profile, overrides, out or Path("out") / pipeline)
+        run_session(found, data, profile, overrides, out or Path("out") / pipeline, _runner(runner, image))
     except KeyboardInterrupt:
         print("ganflow: interrupted; the same command goes on from the last checkpoints.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
@@ -113,6 +123,17 @@ def colour(
 
     for picture in render_files(photographs, model, out):
         typer.echo(picture)
+
+
+def _runner(name: str, image: str | None) -> Any:
+    """Where the tasks of a run are executed; Docker's client is imported only where it is wanted."""
+    if name == "docker":
+        from pipelines.containers import Containers
+
+        return Containers(image)
+    from pipelines.runners import Subprocesses
+
+    return Subprocesses()
 
 
 def _arguments(hints: dict[str, Any], given: list[str]) -> dict[str, Any]:

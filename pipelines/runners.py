@@ -11,8 +11,10 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from unittest.mock import patch
 
 import psutil
@@ -88,28 +90,69 @@ class Watch:
         return [task for task in self.tasks if task.state == "failed"]
 
 
-def run_locally(graph: Callable[[], Any], watch: Watch) -> None:
-    """Run a Kubeflow pipeline in subprocesses of this machine; `watch` knows how it went.
+KfpRunner = local.SubprocessRunner | local.DockerRunner
 
-    Results are cached under the state folder: a task whose parameters, code and inputs are unchanged is not run.
-    After a failure no further task starts; SIGTERM reaches the running tasks, which write their checkpoints.
+
+class Runner(Protocol):
+    """Where a run's tasks are executed.
+
+    Attributes:
+        signals: on which the run hands SIGTERM on to its tasks and ends.
+    """
+
+    signals: tuple[signal.Signals, ...]
+
+    def ready(self, data: Path | None) -> AbstractContextManager[KfpRunner]:
+        """Ready for tasks, which are given the environment of this moment, and `data`, a folder, to read."""
+
+    def runner_of(self, step: str) -> KfpRunner:
+        """What executes a step's tasks."""
+
+    def terminate(self) -> None:
+        """Hand SIGTERM on to the running tasks, without waiting for them."""
+
+
+class Subprocesses:
+    """Tasks are child processes; Ctrl-C reaches them by itself."""
+
+    signals = (signal.SIGTERM,)
+
+    def ready(self, data: Path | None) -> AbstractContextManager[KfpRunner]:
+        return contextlib.nullcontext(self.runner_of(""))
+
+    def runner_of(self, step: str) -> KfpRunner:
+        return local.SubprocessRunner(use_venv=False)
+
+    def terminate(self) -> None:
+        for child in psutil.Process().children(recursive=True):
+            child.terminate()
+
+
+def run_locally(graph: Callable[[], Any], watch: Watch, runner: Runner, data: Path | None = None) -> None:
+    """Run a Kubeflow pipeline on this machine; `watch` knows how it went, `data` is the raw data's folder, if any.
+
+    Results are cached under the state folder: a task whose parameters, code and inputs are unchanged is not run,
+    whichever runner ran it before. After a failure no further task starts; SIGTERM reaches the running tasks, which
+    write their checkpoints.
     """
     root = state_dir() / "kfp"
-    local.init(
-        local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(root / "runs"),
-        raise_on_error=False,
-        enable_caching=True,
-        cache_root=str(root / "cache"),
-    )
+    (root / "runs").mkdir(parents=True, exist_ok=True)
     current = threading.local()
     with (
+        runner.ready(data) as kfp_runner,
         contextlib.redirect_stdout(_TaskOutput(current)),
         warnings.catch_warnings(),
         _silent_root_logger(),
-        _watched(watch, current),
-        _sigterm_to_tasks(),
+        _watched(watch, current, runner),
+        _signals_to_tasks(runner),
     ):
+        local.init(
+            kfp_runner,
+            pipeline_root=str(root / "runs"),
+            raise_on_error=False,
+            enable_caching=True,
+            cache_root=str(root / "cache"),
+        )
         warnings.simplefilter("ignore")  # kfp.local warns of every placement that means nothing here
         graph()
 
@@ -156,23 +199,23 @@ def _silent_root_logger() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sigterm_to_tasks() -> Iterator[None]:
-    """Hand SIGTERM on to the tasks' processes, then end like Ctrl-C does, which reaches them by itself."""
+def _signals_to_tasks(runner: Runner) -> Iterator[None]:
+    """Hand SIGTERM on to the tasks, then end like Ctrl-C does."""
 
     def stop(*_: object) -> None:
-        for child in psutil.Process().children(recursive=True):
-            child.terminate()
+        runner.terminate()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {each: signal.signal(each, stop) for each in runner.signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextlib.contextmanager
-def _watched(watch: Watch, current: threading.local) -> Iterator[None]:
+def _watched(watch: Watch, current: threading.local, runner: Runner) -> Iterator[None]:
     """Watch and bound the tasks of `kfp.local`, which has no hooks for either (2.17).
 
     The three functions below stand in for its entry points: every task passes through `execute_single_task`, a task
@@ -204,7 +247,7 @@ def _watched(watch: Watch, current: threading.local) -> Iterator[None]:
                 return {}, Status.FAILURE
             task.state, task.started = "running", time.monotonic()
             try:
-                return dispatch(**given)
+                return dispatch(**given | {"runner": runner.runner_of(task.step)})
             finally:
                 task.seconds = time.monotonic() - task.started
 

@@ -16,14 +16,16 @@ from components.core.storage import state_dir
 from components.core.tracking import open_pipeline_run
 from pipelines.data import resolve
 from pipelines.pipeline import Pipeline
-from pipelines.runners import TASK_ENVIRONMENT, Task, Watch, run_locally
+from pipelines.runners import TASK_ENVIRONMENT, Runner, Task, Watch, run_locally
 from pipelines.view import RunView, warnings
 
 USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}: "
 
 
-def run_session(pipeline: Pipeline, data: str | None, profile: str, overrides: list[str], out: Path) -> None:
-    """Run a pipeline, write its report into `out`, and say where to look next.
+def run_session(
+    pipeline: Pipeline, data: str | None, profile: str, overrides: list[str], out: Path, runner: Runner
+) -> None:
+    """Run a pipeline on this machine, write its report into `out`, and say where to look next.
 
     Args:
         data: what `pipelines.data.resolve` takes; without it the pipeline brings its own.
@@ -35,6 +37,7 @@ def run_session(pipeline: Pipeline, data: str | None, profile: str, overrides: l
     source = resolve(data, here=True) if data else None
     if source is None:
         params = pipeline.settle(params)
+    os.environ.pop("GANFLOW_IMAGE", None)  # it is not this process's; the runner tells it those tasks whose it is
     names = [Path(data).absolute().name] if data else []
     changes = [each.removeprefix(f"{pipeline.name}.") for each in overrides]
     title = " ".join([pipeline.name, profile, *names, *changes])
@@ -47,7 +50,8 @@ def run_session(pipeline: Pipeline, data: str | None, profile: str, overrides: l
     with patch.dict(os.environ, environment, clear=True), Courier(journals_dir()):
         try:
             with RunView(watch, journals_dir()):
-                run_locally(pipeline.graph(params, source), watch)
+                local = Path(source.uri) if source and source.is_local else None
+                run_locally(pipeline.graph(params, source), watch, runner, local)
             if watch.failed():
                 raise UserError(_failures(watch))
             metrics = _write_report(watch, out)

@@ -66,6 +66,15 @@ def test_a_list_input_may_be_an_absolute_pattern(ganflow, tmp_path):
     assert done.stderr == f"ganflow: Nothing matches {tmp_path}/none-*; run the steps that write there first.\n"
 
 
+@pytest.mark.parametrize("words", [["image", "build"], ["run", "digits", "--runner", "docker"]])
+def test_what_needs_a_docker_engine_says_so_before_anything_is_written(ganflow, tmp_path, monkeypatch, words):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")
+    done = ganflow(*words)
+    assert done.returncode == 2
+    assert "ganflow: No Docker engine answers; start one or set DOCKER_HOST" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_debug_shows_the_traceback(ganflow):
     done = ganflow("--debug", "run", "cardiac", "--profile", "huge")
     assert done.returncode != 0

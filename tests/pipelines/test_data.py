@@ -18,7 +18,7 @@ from components.data_prep import component as data_prep
 from components.data_prep.step import acquire, prepare_digits
 from pipelines.data import Source, resolve
 from pipelines.pipeline import constants, find
-from pipelines.runners import Watch, run_locally
+from pipelines.runners import Subprocesses, Watch, run_locally
 
 
 def dvc(*words):
@@ -182,7 +182,7 @@ def prepared(source):
         data_prep.prepare_digits(**fixed, **source.arguments())
 
     watch = Watch()
-    run_locally(pipeline, watch)
+    run_locally(pipeline, watch, Subprocesses())
     (task,) = watch.tasks
     return task.state, task.facts.get("digest")
 

@@ -4,7 +4,7 @@ import pytest
 from kfp import dsl
 
 from components.core.component import component
-from pipelines.runners import Watch, run_locally
+from pipelines.runners import Subprocesses, Watch, run_locally
 
 
 @component
@@ -32,7 +32,7 @@ def run(*texts):
             copy(source=write(text=text).outputs["out"])
 
     watch = Watch()
-    run_locally(pipeline, watch)
+    run_locally(pipeline, watch, Subprocesses())
     return watch
 
 
