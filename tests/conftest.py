@@ -25,4 +25,4 @@ def s3(tmp_path_factory):
 
 def pytest_collection_modifyitems(items):
     """Begin with the long ones, so that no worker waits for another at the end."""
-    items.sort(key=lambda item: "end_to_end" not in item.nodeid)
+    items.sort(key=lambda item: "end_to_end" not in item.nodeid and "containers" not in item.nodeid)

@@ -1,0 +1,103 @@
+"""A training whose container is taken away, and with it the disk, goes on in another from its checkpoint on S3."""
+
+import io
+import shutil
+import time
+
+import pytest
+import torch
+from s3 import BUCKET
+
+from components.core.digest import digest_path
+from components.core.training import PREEMPTED
+from components.data_prep.step import acquire, prepare_digits
+from components.gan_training.step import train_gan
+from pipelines.pipeline import find
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # it may wait for the image to be built
+
+SETTINGS = ["digits.acquire.source=bundled", "digits.gan.iterations=400", "digits.gan.checkpoint_seconds=0.1"]
+PREFIX = "containers/"
+KILLED = 128 + 9
+
+
+@pytest.fixture
+def params():
+    return find("digits").load("smoke", SETTINGS)
+
+
+@pytest.fixture
+def digits(params, tmp_path):
+    acquire(params.acquire, out=tmp_path / "raw")
+    prepare_digits(params.prepare, raw=tmp_path / "raw", out=tmp_path / "digits")
+    return tmp_path / "digits"
+
+
+@pytest.fixture
+def start(engine, image, s3, digits, tmp_path):
+    """Starts the training in a new container, with nothing of what an earlier one had but S3."""
+    begun = []
+
+    def run():
+        out = tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        out.chmod(0o777)
+        settings = [word for each in SETTINGS for word in ("--set", each)]
+        command = ["ganflow", "step", "digits", "train-gan", "--profile", "smoke", *settings]
+        given = [f"data={digits}", "label=6", f"out={out}/generator"]
+        container = engine.containers.run(
+            image,
+            [*command, *given],
+            detach=True,
+            init=True,
+            read_only=True,
+            tmpfs={"/tmp": ""},
+            network_mode="host",
+            volumes={str(digits): {"bind": str(digits), "mode": "ro"}, str(out): {"bind": str(out), "mode": "rw"}},
+            environment={
+                **s3.environment(),
+                "CHECKPOINT_URI": f"s3://{BUCKET}/{PREFIX}",
+                "GANFLOW_JOURNALS": "/tmp/journals",  # nobody delivers them
+            },
+        )
+        begun.append(container)
+        return container
+
+    yield run
+    for container in begun:
+        container.remove(force=True)
+
+
+def steps_done(s3):
+    """How far the checkpoint on S3 is; 0 without one."""
+    client = s3.client()
+    found = client.list_objects_v2(Bucket=BUCKET, Prefix=PREFIX).get("Contents", [])
+    if not found:
+        return 0
+    content = client.get_object(Bucket=BUCKET, Key=found[0]["Key"])["Body"].read()
+    return torch.load(io.BytesIO(content), weights_only=True)["done"]
+
+
+def test_a_container_ended_then_another_killed_and_the_third_ends_with_the_same_bytes(
+    s3, start, params, digits, tmp_path
+):
+    done = 0
+    for ending, exit_code in (("SIGTERM", PREEMPTED), ("SIGKILL", KILLED)):
+        container = start()
+        while (now := steps_done(s3)) <= done:
+            container.reload()
+            assert container.status in ("created", "running"), container.logs().decode()
+            assert now == done  # it goes on there; begun anew, it would write smaller ones first
+            time.sleep(0.02)
+        container.kill(ending)
+        assert container.wait()["StatusCode"] == exit_code, container.logs().decode()
+        done = steps_done(s3)
+        assert 0 < done < params.gan.iterations
+
+    last = start()
+    assert last.wait()["StatusCode"] == 0, last.logs().decode()
+    assert steps_done(s3) == 0
+
+    train_gan(params.gan, data=digits, label="6", out=tmp_path / "alone")
+    assert digest_path(tmp_path / "out" / "generator") == digest_path(tmp_path / "alone")
