@@ -67,7 +67,7 @@ def build_image(checkout: Path, torch_index: str, tell: Callable[[str], None], *
     """Build the image of a checkout; its id.
 
     Args:
-        torch_index: index in which to look for torch beside PyPI, such as https://download.pytorch.org/whl/cpu.
+        torch_index: index in which to look for torch beside PyPI, such as PyTorch's of CPU builds.
         tell: takes each line of the engine's log, and what the image takes.
         tag: what the image is called on the engine.
 

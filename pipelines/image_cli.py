@@ -11,9 +11,7 @@ app = typer.Typer(no_args_is_help=True, help="Build and push the image that step
 def build(
     torch_index: Annotated[
         str,
-        typer.Option(
-            metavar="URL", help="Where to look for torch beside PyPI, such as https://download.pytorch.org/whl/cpu."
-        ),
+        typer.Option(metavar="URL", help="Where to look for torch beside PyPI, such as PyTorch's index of CPU builds."),
     ] = "",
 ) -> None:
     """Build the image of this checkout and print its id."""
