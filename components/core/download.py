@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from components.core.s3 import CONNECTIONS, PIECE, Piece, S3Folder
 
 _TRIES = 2
 """How often an object is fetched whose checksum is wrong: once it may be the line."""
+
+_CHUNK = 1 << 20
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PARTED = re.compile(r"[0-9a-f]{32}-(\d+)")
@@ -110,6 +113,7 @@ class _Large:
         self._file, self._root, self._path, self._notes = file, root, path, notes
         self._size, self._etag = first.size, first.etag or file.etag
         self._seal = _seal(file, root, first)
+        self._writing = threading.Lock()  # threads that write to one file at once spin in the kernel
         with path.open("ab") as stream:
             stream.truncate(first.size)
         if self._seal.value:
@@ -117,8 +121,8 @@ class _Large:
         else:
             shutil.rmtree(notes, ignore_errors=True)
         self._done = {int(note.name) for note in notes.glob("*")}
-        if first.content:
-            self._write(0, first.content)
+        if first.chunks:
+            self._write(0, first.chunks)
 
     def request(self, pool: ThreadPoolExecutor) -> dict[int, Future[None]]:
         """Ask for the pieces that are missing; they come by number."""
@@ -142,16 +146,17 @@ class _Large:
             for number in self._numbers():
                 if number in pieces:
                     pieces[number].result()
-                checksum.update(stream.read(PIECE))
+                for _ in range(PIECE // _CHUNK):
+                    checksum.update(stream.read(_CHUNK))
         return self._seal.fits(checksum)
 
     def _fetch(self, number: int) -> None:
-        self._write(number, self._root.piece(self._file.key, number * PIECE, self._etag).content)
+        self._write(number, self._root.piece(self._file.key, number * PIECE, self._etag).chunks)
 
-    def _write(self, number: int, content: bytes) -> None:
-        with self._path.open("r+b") as stream:
+    def _write(self, number: int, chunks: list[bytes]) -> None:
+        with self._writing, self._path.open("r+b") as stream:
             stream.seek(number * PIECE)
-            stream.write(content)
+            stream.writelines(chunks)
         self._done.add(number)
         if self._seal.value:
             (self._notes / str(number)).touch()
@@ -164,7 +169,7 @@ def _begin(file: File, root: S3Folder, path: Path, progress: Path) -> _Large | N
     """Fetch a small file; of a large one, the first piece, unless an earlier attempt did."""
     notes = progress / hashlib.sha256(file.name.encode()).hexdigest()
     if notes.exists():
-        return _Large(file, root, path, notes, Piece(b"", path.stat().st_size, file.etag))
+        return _Large(file, root, path, notes, Piece([], path.stat().st_size, file.etag))
     if path.exists() and _is_whole(path, file.md5 or file.etag):
         return None
     for _ in range(_TRIES):
@@ -173,9 +178,10 @@ def _begin(file: File, root: S3Folder, path: Path, progress: Path) -> _Large | N
             return _Large(file, root, path, notes, first)
         seal = _seal(file, root, first)
         checksum = Checksum(seal.part_size)
-        checksum.update(first.content)
+        content = first.content
+        checksum.update(content)
         if seal.fits(checksum):
-            path.write_bytes(first.content)
+            path.write_bytes(content)
             return None
     raise _wrong(file, root)
 

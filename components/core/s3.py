@@ -58,14 +58,19 @@ class Piece:
     """Some bytes of an object, and what the answer said of the whole.
 
     Attributes:
-        content: the bytes.
+        chunks: the bytes, as they came: joining them would cost a copy.
         size: bytes of the object.
         etag: of the object, without quotes; empty where it is no checksum, because a key encrypts the object.
     """
 
-    content: bytes
+    chunks: list[bytes]
     size: int
     etag: str
+
+    @property
+    def content(self) -> bytes:
+        """All of the bytes."""
+        return b"".join(self.chunks)
 
 
 class S3Folder:
@@ -134,20 +139,22 @@ class S3Folder:
         Raises:
             Absent: there is none, or not in that version.
         """
-        content = bytearray()
+        chunks: list[bytes] = []
+        have = start
         for attempt in range(_ATTEMPTS):
             try:
-                answer = self._get(name, start + len(content), start + PIECE, etag)
+                answer = self._get(name, have, start + PIECE, etag)
             except _Empty:
-                return Piece(b"", 0, "")
+                return Piece([], 0, "")
             try:
                 while chunk := answer["Body"].read(_CHUNK):
-                    content += chunk
+                    chunks.append(chunk)
+                    have += len(chunk)
             except (HTTPClientError, IncompleteReadError):
                 etag = etag or answer["ETag"].strip('"')  # what follows must be of the same version
                 time.sleep(0.05 * 2**attempt)
-            if start + len(content) == min(start + PIECE, _size(answer)):
-                return Piece(bytes(content), _size(answer), _etag(answer))
+            if have == min(start + PIECE, _size(answer)):
+                return Piece(chunks, _size(answer), _etag(answer))
         raise UserError(f"The connection to S3 keeps breaking while {self.uri}/{name} is read; run again to go on.")
 
     def part_size(self, name: str) -> int:
