@@ -3,19 +3,16 @@
 import hashlib
 import re
 import shutil
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.core.errors import UserError
-from components.core.s3 import CONNECTIONS, PIECE, Piece, S3Folder
+from components.core.s3 import CHUNK, CONNECTIONS, PIECE, Piece, S3Folder
 
 _TRIES = 2
 """How often an object is fetched whose checksum is wrong: once it may be the line."""
-
-_CHUNK = 1 << 20
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PARTED = re.compile(r"[0-9a-f]{32}-(\d+)")
@@ -113,7 +110,6 @@ class _Large:
         self._file, self._root, self._path, self._notes = file, root, path, notes
         self._size, self._etag = first.size, first.etag or file.etag
         self._seal = _seal(file, root, first)
-        self._writing = threading.Lock()  # threads that write to one file at once spin in the kernel
         with path.open("ab") as stream:
             stream.truncate(first.size)
         if self._seal.value:
@@ -121,8 +117,6 @@ class _Large:
         else:
             shutil.rmtree(notes, ignore_errors=True)
         self._done = {int(note.name) for note in notes.glob("*")}
-        if first.chunks:
-            self._write(0, first.chunks)
 
     def request(self, pool: ThreadPoolExecutor) -> dict[int, Future[None]]:
         """Ask for the pieces that are missing; they come by number."""
@@ -141,20 +135,21 @@ class _Large:
             raise _wrong(self._file, self._root)
 
     def _is_right(self, pieces: dict[int, Future[None]]) -> bool:
-        checksum = Checksum(self._seal.part_size)
+        checksum, buffer = Checksum(self._seal.part_size), bytearray(CHUNK)
         with self._path.open("rb", buffering=0) as stream:
             for number in self._numbers():
                 if number in pieces:
                     pieces[number].result()
-                for _ in range(PIECE // _CHUNK):
-                    checksum.update(stream.read(_CHUNK))
+                for _ in range(PIECE // CHUNK):
+                    checksum.update(memoryview(buffer)[: stream.readinto(buffer)])
         return self._seal.fits(checksum)
 
     def _fetch(self, number: int) -> None:
-        self._write(number, self._root.piece(self._file.key, number * PIECE, self._etag).chunks)
+        self.write(number, self._root.piece(self._file.key, number * PIECE, self._etag).chunks)
 
-    def _write(self, number: int, chunks: list[bytes]) -> None:
-        with self._writing, self._path.open("r+b") as stream:
+    def write(self, number: int, chunks: Iterator[bytes]) -> None:
+        """Put a piece where it belongs."""
+        with self._path.open("r+b") as stream:
             stream.seek(number * PIECE)
             stream.writelines(chunks)
         self._done.add(number)
@@ -169,13 +164,15 @@ def _begin(file: File, root: S3Folder, path: Path, progress: Path) -> _Large | N
     """Fetch a small file; of a large one, the first piece, unless an earlier attempt did."""
     notes = progress / hashlib.sha256(file.name.encode()).hexdigest()
     if notes.exists():
-        return _Large(file, root, path, notes, Piece([], path.stat().st_size, file.etag))
+        return _Large(file, root, path, notes, Piece(iter(()), path.stat().st_size, file.etag))
     if path.exists() and _is_whole(path, file.md5 or file.etag):
         return None
     for _ in range(_TRIES):
         first = root.piece(file.key, 0, file.etag)
         if first.size > PIECE:
-            return _Large(file, root, path, notes, first)
+            large = _Large(file, root, path, notes, first)
+            large.write(0, first.chunks)
+            return large
         seal = _seal(file, root, first)
         checksum = Checksum(seal.part_size)
         content = first.content

@@ -27,7 +27,9 @@ PIECE = 8 << 20
 CONNECTIONS = 16
 """Requests under way at a time."""
 
-_CHUNK = 1 << 20
+CHUNK = 1 << 18
+"""Bytes handled at a time; larger buffers cost more to have than they save."""
+
 _ATTEMPTS = 5
 """How often a piece's connection may break; requests that get no answer are boto3's to retry."""
 
@@ -58,18 +60,18 @@ class Piece:
     """Some bytes of an object, and what the answer said of the whole.
 
     Attributes:
-        chunks: the bytes, as they came: joining them would cost a copy.
+        chunks: the bytes as they come, to be taken once.
         size: bytes of the object.
         etag: of the object, without quotes; empty where it is no checksum, because a key encrypts the object.
     """
 
-    chunks: list[bytes]
+    chunks: Iterator[bytes]
     size: int
     etag: str
 
     @property
     def content(self) -> bytes:
-        """All of the bytes."""
+        """All of them."""
         return b"".join(self.chunks)
 
 
@@ -139,23 +141,11 @@ class S3Folder:
         Raises:
             Absent: there is none, or not in that version.
         """
-        chunks: list[bytes] = []
-        have = start
-        for attempt in range(_ATTEMPTS):
-            try:
-                answer = self._get(name, have, start + PIECE, etag)
-            except _Empty:
-                return Piece([], 0, "")
-            try:
-                while chunk := answer["Body"].read(_CHUNK):
-                    chunks.append(chunk)
-                    have += len(chunk)
-            except (HTTPClientError, IncompleteReadError):
-                etag = etag or answer["ETag"].strip('"')  # what follows must be of the same version
-                time.sleep(0.05 * 2**attempt)
-            if have == min(start + PIECE, _size(answer)):
-                return Piece(chunks, _size(answer), _etag(answer))
-        raise UserError(f"The connection to S3 keeps breaking while {self.uri}/{name} is read; run again to go on.")
+        try:
+            answer = self._get(name, start, start + PIECE, etag)
+        except _Empty:
+            return Piece(iter(()), 0, "")
+        return Piece(self._chunks(answer, name, start), _size(answer), _etag(answer))
 
     def part_size(self, name: str) -> int:
         """Bytes of the parts, but for the last, in which an object was uploaded; 0 where the server does not tell."""
@@ -163,6 +153,21 @@ class S3Folder:
             return self._client.head_object(Bucket=self._bucket, Key=self._prefix + name, PartNumber=1)["ContentLength"]
         except (ClientError, BotoCoreError):
             return 0
+
+    def _chunks(self, answer: dict[str, Any], name: str, have: int) -> Iterator[bytes]:
+        """The bytes of a piece as they come; where the connection breaks, they are asked for from there on."""
+        stop, etag = min(have + PIECE, _size(answer)), answer["ETag"].strip('"')
+        for attempt in range(_ATTEMPTS):
+            try:
+                while chunk := answer["Body"].read(CHUNK):
+                    have += len(chunk)
+                    yield chunk
+            except (HTTPClientError, IncompleteReadError):
+                time.sleep(0.05 * 2**attempt)
+            if have == stop:
+                return
+            answer = self._get(name, have, stop, etag)
+        raise UserError(f"The connection to S3 keeps breaking while {self.uri}/{name} is read; run again to go on.")
 
     def _get(self, name: str, start: int, stop: int, etag: str | None) -> dict[str, Any]:
         version = {"IfMatch": f'"{etag}"'} if etag else {}
