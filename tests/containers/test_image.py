@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import shutil
-import socket
 import subprocess
 import tarfile
 import time
@@ -12,6 +11,7 @@ import uuid
 
 import pytest
 import requests
+from ports import free_port
 
 from components.core.errors import UserError
 from pipelines.image import build_image, push_image, revision
@@ -110,9 +110,7 @@ def registry(engine, tmp_path):
     """Address of a real registry, empty."""
     if not shutil.which("docker-registry"):
         pytest.skip("docker-registry is not installed (Debian's package of that name)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     (tmp_path / "registry.yml").write_text(
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\nhttp: {{addr: '{address}'}}\n"
     )

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from ports import free_port
 
 from components.core.courier import Courier
 from components.core.errors import UserError
@@ -268,10 +269,8 @@ def answers(port: int) -> bool:
 
 @pytest.fixture
 def port() -> int:
-    """A port of this machine that is free."""
-    with socket.socket() as connection:
-        connection.bind(("127.0.0.1", 0))
-        return connection.getsockname()[1]
+    """The same for a server that goes and comes back."""
+    return free_port()
 
 
 @pytest.mark.slow

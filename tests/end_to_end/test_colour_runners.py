@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from typing import get_args
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from ports import free_port
 from workplace import Workplace, computed, counts
 
 from components.core.digest import digest_path
@@ -74,9 +74,7 @@ def dvc_output(place, step):
 @contextlib.contextmanager
 def serving(place):
     """Address of an MLflow server that answers for the champion."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["mlflow", "models", "serve", "-m", "models:/colour-renderer@champion"]
     server = subprocess.Popen(
         [*command, "--env-manager", "local", "--port", str(port)],

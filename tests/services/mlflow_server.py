@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import requests
+from ports import free_port
 from postgres import Postgres, postgres_server
 from s3 import BUCKET, S3
 
@@ -41,7 +41,7 @@ class MlflowServer:
     def __init__(self, folder: Path, postgres: Postgres, s3: S3) -> None:
         self._folder, self._s3 = folder, s3
         self._database = postgres.create("mlflow")
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
         configuration = _CONFIGURATION.format(database=postgres.create("auth"), user=_ADMIN)
@@ -118,9 +118,3 @@ def mlflow_server(folder: Path, s3: S3) -> Iterator[MlflowServer]:
             yield server
         finally:
             server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as connection:
-        connection.bind(("127.0.0.1", 0))
-        return connection.getsockname()[1]

@@ -4,12 +4,13 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from ports import free_port
 
 USER = "ganflow"
 
@@ -45,7 +46,7 @@ def postgres_server() -> Iterator[Postgres]:
         folder = Path(name)
         if nobody:
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        data, port = folder / "data", _free_port()
+        data, port = folder / "data", free_port()
 
         def call(program: str, *words: str) -> None:
             command = [_program(program), f"--pgdata={data}", *words]
@@ -68,9 +69,3 @@ def postgres_server() -> Iterator[Postgres]:
 def _program(name: str) -> str | None:
     installed = sorted(_DEBIAN.glob("*/bin"), reverse=True)
     return shutil.which(name, path=os.pathsep.join([*map(str, installed), os.environ["PATH"]]))
-
-
-def _free_port() -> int:
-    with socket.socket() as connection:
-        connection.bind(("127.0.0.1", 0))
-        return connection.getsockname()[1]
