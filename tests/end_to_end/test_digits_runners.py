@@ -120,4 +120,4 @@ class TestBothRunners:
         content[16 + 400] ^= 0x40
         path.write_bytes(gzip.compress(bytes(content), mtime=0))
         assert computed(place.run()) == EVERY_STEP
-        assert as_steps(place.repro()) == EVERY_STEP
+        assert place.changed() == ["prepare"]

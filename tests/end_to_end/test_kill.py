@@ -17,13 +17,13 @@ from pipelines.pipeline import find
 
 KILLS = 5
 LENGTHS = {
-    "cardiac.egan": "generations=150",
-    "cardiac.simgan": "updates=300",
-    "cardiac.classify": "updates=60",
-    "digits.gan": "iterations=500",
-    "digits.dcgan": "iterations=100",
-    "digits.concept": "updates=150",
-    "colour.train": "updates=100",
+    "cardiac.egan": "generations=60",
+    "cardiac.simgan": "updates=120",
+    "cardiac.classify": "updates=30",
+    "digits.gan": "iterations=250",
+    "digits.dcgan": "iterations=50",
+    "digits.concept": "updates=80",
+    "colour.train": "updates=50",
 }
 """By section of params.yaml."""
 

@@ -67,6 +67,11 @@ class Workplace:
         lines = [line for line in printed.splitlines() if line.startswith("Running stage ")]
         return [line.split("'")[1].partition("@")[0].removeprefix(f"{self.pipeline}-") for line in lines]
 
+    def changed(self) -> list[str]:
+        """The stages whose own inputs changed since `dvc repro`, without the pipeline's name."""
+        names = json.loads(self("dvc", "status", "--json"))
+        return [name.removeprefix(f"{self.pipeline}-") for name in names if name.startswith(f"{self.pipeline}-")]
+
     def output(self, *parts: str) -> Path:
         """A folder that `dvc repro` writes."""
         return self.folder.joinpath("out", "dvc", self.pipeline, *parts)
