@@ -30,7 +30,11 @@ class Place:
 
     def start(self, home: str, *words: str) -> subprocess.Popen[str]:
         """`ganflow run`, under way."""
-        environment = os.environ | {"GANFLOW_HOME": str(self.folder / home), "GANFLOW_IMAGE": self._image}
+        environment = os.environ | {
+            "GANFLOW_HOME": str(self.folder / home),
+            "GANFLOW_IMAGE": self._image,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db",  # a test before may have set another
+        }
         environment.pop("GANFLOW_JOURNALS", None)
         command = [str(GANFLOW), "run", *words, "--out", f"{home}-out"]
         return subprocess.Popen(command, cwd=self.folder, env=environment, stderr=subprocess.PIPE, text=True)

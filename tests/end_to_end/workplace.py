@@ -39,6 +39,7 @@ class Workplace:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONPATH": str(folder),  # before the checkout that is installed
             "GANFLOW_HOME": str(folder / "home"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",  # a test before may have set another
             "OMP_NUM_THREADS": "1",
         }
         self("git", "init", "-q")

@@ -1,6 +1,9 @@
 """`infra/placement.yaml`: mistakes told with their line, and what the compiled pipelines say of it."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from components.core.errors import UserError
 from components.core.params import TrainingSection
 from pipelines.data import Source
-from pipelines.package import pack, pinned
+from pipelines.package import pinned
 from pipelines.pipeline import CHECKOUT, NAMES, find
 from pipelines.placement import FILE, load_placement
 
@@ -132,13 +135,37 @@ def test_an_image_without_its_digest_is_refused(image):
         pinned(image)
 
 
+PACK = f"""
+import json
+from pipelines.data import Source
+from pipelines.package import pack
+from pipelines.pipeline import find
+from pipelines.placement import load_placement
+
+packed = {{
+    f"{{name}}-{{profile}}": pack(find(name), source, "smoke", [], load_placement(profile), {IMAGE!r}).text
+    for name, source in {SOURCES}.items()
+    for profile in {PROFILES}
+}}
+print(json.dumps(packed))
+"""
+
+
+@pytest.fixture(scope="module")
+def packed():
+    """The YAML of every pipeline under every placement.
+
+    Made in a process of its own: kfp looks up every caller while it draws, and a test's process has many modules.
+    """
+    printed = subprocess.run([sys.executable, "-c", PACK], cwd=CHECKOUT, check=True, capture_output=True, text=True)
+    return json.loads(printed.stdout)
+
+
 @pytest.fixture(scope="module", params=[(name, profile) for name in NAMES for profile in PROFILES], ids="-".join)
-def compiled(request):
+def compiled(request, packed):
     """A pipeline under a placement: its steps, and of each task what both documents of the YAML say."""
     name, profile = request.param
-    pipeline = find(name)
-    package = pack(pipeline, SOURCES[name], "smoke", [], load_placement(profile), IMAGE)
-    return pipeline, profile, *yaml.safe_load_all(package.text)
+    return find(name), profile, *yaml.safe_load_all(packed[f"{name}-{profile}"])
 
 
 @pytest.fixture
