@@ -23,6 +23,7 @@ lint: $(VENV)/ready ## check style
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+bench: export PYTHONPATH := tests/services:tests/end_to_end
 bench: $(VENV)/ready ## run the benchmarks
 	@for benchmark in tests/benchmarks/*.py; do echo "== $$benchmark"; $(VENV)/bin/python $$benchmark || exit 1; done
 

@@ -1,18 +1,14 @@
 """32 tasks, each in a pod of its own, log to a real MLflow server, which goes away for a minute: what gets there?"""
 
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS / "services"), str(TESTS / "end_to_end")]
-
-from crowd import Crowd  # noqa: E402
-from crowd_task import points  # noqa: E402
-from mlflow_server import mlflow_server  # noqa: E402
-from s3 import temporary_s3_server  # noqa: E402
+from crowd import Crowd
+from crowd_task import points
+from mlflow_server import mlflow_server
+from s3 import temporary_s3_server
 
 TASKS, OUTAGE_SECONDS = 32, 60.0
 
