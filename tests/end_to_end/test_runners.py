@@ -149,10 +149,6 @@ class TestBothRunners:
         image[80, 80, 0] = image[80, 80, 0] ^ 0x40
         sitk.WriteImage(image, path)
         assert computed(place.run()) == EVERY_STEP
-        stages = counts(place.repro())
-        assert stages == {
-            **EVERY_STEP,
-            "classify": 8,
-            "classify-egan": 4,
-            "classify-simgan": 4,
-        }
+        # DVC does the first fold again, and says what it would do then.
+        stages = counts([*place.repro("gather@0"), *place.changed()])
+        assert stages == EVERY_STEP | {"classify": 8, "classify-egan": 4, "classify-simgan": 4}

@@ -58,20 +58,19 @@ class Workplace:
         self("ganflow", "run", self.pipeline, "--data", self.raw, *options)
         return json.loads((self.folder / "out" / self.pipeline / "steps.json").read_text())
 
-    def repro(self) -> list[str]:
-        """`dvc repro` of the pipeline; names of the stages that ran, with repetition, without the pipeline's."""
+    def repro(self, stage: str = "*") -> list[str]:
+        """`dvc repro` of the pipeline, or up to a stage; the stages that ran, each as often as it did."""
         journals = self.folder / "journals"
         self.environment["GANFLOW_JOURNALS"] = str(journals)
         with Courier(journals):  # one for all stages: a courier of its own costs each of them seconds
-            printed = self("dvc", "repro", "--glob", f"{self.pipeline}-*")
+            printed = self("dvc", "repro", "--glob", f"{self.pipeline}-{stage}")
         del self.environment["GANFLOW_JOURNALS"]
         lines = [line for line in printed.splitlines() if line.startswith("Running stage ")]
-        return [line.split("'")[1].partition("@")[0].removeprefix(f"{self.pipeline}-") for line in lines]
+        return self._own(line.split("'")[1] for line in lines)
 
     def changed(self) -> list[str]:
-        """The stages whose own inputs changed since `dvc repro`, without the pipeline's name."""
-        names = json.loads(self("dvc", "status", "--json"))
-        return [name.removeprefix(f"{self.pipeline}-") for name in names if name.startswith(f"{self.pipeline}-")]
+        """The pipeline's stages whose own inputs changed since `dvc repro`, named as that names them."""
+        return self._own(json.loads(self("dvc", "status", "--json")))
 
     def output(self, *parts: str) -> Path:
         """A folder that `dvc repro` writes."""
@@ -82,6 +81,11 @@ class Workplace:
         client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
         experiment = client.get_experiment_by_name(self.pipeline).experiment_id
         return client.search_runs([experiment], condition, max_results=1000)
+
+    def _own(self, stages: Iterable[str]) -> list[str]:
+        """The pipeline's among stages, without its name and what tells those of a matrix apart."""
+        prefix = f"{self.pipeline}-"
+        return [name.partition("@")[0].removeprefix(prefix) for name in stages if name.startswith(prefix)]
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.folder / name
