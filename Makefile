@@ -17,7 +17,7 @@ run: $(VENV)/ready ## run a pipeline on this machine, on DATA or on what it brin
 	$(GANFLOW) run $(PIPELINE) --profile $(PROFILE) $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/ready lint ## run the tests that CI runs
-	$(VENV)/bin/pytest -n auto --dist loadfile
+	$(VENV)/bin/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready ## check style
 	$(VENV)/bin/ruff check .
