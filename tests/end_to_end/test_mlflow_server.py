@@ -44,7 +44,9 @@ def server(tmp_path_factory, s3):
         with mlflow_server.mlflow_server(tmp_path_factory.mktemp("mlflow"), s3) as server:
             for name, value in server.environment().items():
                 patch.setenv(name, value)
+            mlflow.set_tracking_uri(server.url)  # a test before may have set another, which wins
             yield server
+            mlflow.set_tracking_uri(None)
 
 
 def run_digits(folder: Path) -> subprocess.CompletedProcess[str]:
