@@ -24,7 +24,7 @@ from components.core.errors import UserError
 PIECE = 8 << 20
 """Bytes that one request asks for at most; larger objects are read in pieces, several at a time."""
 
-CONNECTIONS = 16
+CONNECTIONS = 8
 """Requests under way at a time."""
 
 CHUNK = 1 << 18
