@@ -100,7 +100,7 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
     @dsl.pipeline(name="cardiac", description=__doc__)
     def cardiac(data: str = given.uri, digest: str = given.digest) -> None:
         if source:
-            images = data_prep.prepare(**fixed["prepare"], **Source(data, digest).arguments()).outputs["images"]
+            images = data_prep.prepare(**fixed["prepare"], source=data, digest=digest).outputs["images"]
         else:
             raw = data_prep.simulate(**fixed["simulate"]).outputs["raw"]
             images = data_prep.prepare(**fixed["prepare"], raw=raw).outputs["images"]

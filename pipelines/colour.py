@@ -70,9 +70,9 @@ def graph(params: ColourPipelineParams, source: Source | None, place: Place = no
 
     @dsl.pipeline(name="colour", description=__doc__)
     def colour(data: str = source.uri, digest: str = source.digest) -> None:
-        images = data_prep.prepare_photographs(
-            **fixed["prepare-photographs"], **Source(data, digest).arguments()
-        ).outputs["images"]
+        images = data_prep.prepare_photographs(**fixed["prepare-photographs"], source=data, digest=digest).outputs[
+            "images"
+        ]
 
         with dsl.ParallelFor(trainings, name="training") as each:
             trained = gan_training.train_colour(

@@ -32,10 +32,6 @@ class Source:
         """What a pipeline that reads it is given, wherever it runs."""
         return {"data": self.uri, "digest": self.digest}
 
-    def arguments(self) -> dict[str, str]:
-        """What the faces of the preparing steps are given."""
-        return {"source": self.uri, "digest": self.digest}
-
 
 def resolve(data: str, *, here: bool = False) -> Source:
     """The source that `data` stands for now.

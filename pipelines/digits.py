@@ -83,9 +83,7 @@ def graph(params: DigitsParams, source: Source | None, place: Place = nowhere) -
     @dsl.pipeline(name="digits", description=__doc__)
     def digits(data: str = given.uri, digest: str = given.digest) -> None:
         if source:
-            images = data_prep.prepare_digits(**fixed["prepare-digits"], **Source(data, digest).arguments()).outputs[
-                "images"
-            ]
+            images = data_prep.prepare_digits(**fixed["prepare-digits"], source=data, digest=digest).outputs["images"]
         else:
             raw = data_prep.acquire(**fixed["acquire"]).outputs["raw"]
             images = data_prep.prepare_digits(**fixed["prepare-digits"], raw=raw).outputs["images"]

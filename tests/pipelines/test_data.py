@@ -65,7 +65,7 @@ def test_a_folder_is_its_absolute_path_and_its_content(tmp_path, monkeypatch):
     source = resolve("raw")
     assert source == Source(str(tmp_path / "raw"), digest_path(tmp_path / "raw"))
     assert source.is_local
-    assert fetch(**source.arguments()) == tmp_path / "raw"
+    assert fetch(source.uri, source.digest) == tmp_path / "raw"
 
 
 def test_an_s3_prefix_is_fetched_by_the_digest_of_its_listing(s3, environment, tmp_path):
@@ -75,7 +75,7 @@ def test_an_s3_prefix_is_fetched_by_the_digest_of_its_listing(s3, environment, t
     uri = put(s3, folder)
     source = resolve(f"{uri}/")
     assert not source.is_local
-    assert digest_path(fetch(**source.arguments())) == digest_path(folder)
+    assert digest_path(fetch(source.uri, source.digest)) == digest_path(folder)
     s3.client().put_object(Bucket=BUCKET, Key=uri.partition(f"{BUCKET}/")[2] + "/x", Body=b"y")
     assert resolve(uri).digest != source.digest
 
@@ -95,7 +95,7 @@ def test_what_dvc_pushed_is_fetched_without_git_or_dvc_and_still_pulled(reposito
 
     shutil.rmtree(repository)
     monkeypatch.chdir(tmp_path)
-    assert digest_path(fetch(**source.arguments())) == original
+    assert digest_path(fetch(source.uri, source.digest)) == original
 
 
 def test_changed_data_has_another_digest_once_added_and_none_before(repository):
@@ -110,8 +110,8 @@ def test_changed_data_has_another_digest_once_added_and_none_before(repository):
     dvc("push")
     after = resolve("data/hearts")
     assert (after.uri, after.digest != before.digest) == (before.uri, True)
-    assert (fetch(**after.arguments()) / "a").read_text() == "changed"
-    assert (fetch(**before.arguments()) / "a").read_text() == "a"
+    assert (fetch(after.uri, after.digest) / "a").read_text() == "changed"
+    assert (fetch(before.uri, before.digest) / "a").read_text() == "a"
 
 
 def test_what_a_stage_of_dvc_yaml_wrote_is_known_by_dvc_lock(repository):
@@ -122,7 +122,7 @@ def test_what_a_stage_of_dvc_yaml_wrote_is_known_by_dvc_lock(repository):
     dvc("push")
     source = resolve("made")
     assert source.digest in Path("dvc.lock").read_text()
-    assert (fetch(**source.arguments()) / "x").read_text() == "1\n"
+    assert (fetch(source.uri, source.digest) / "x").read_text() == "1\n"
 
 
 def test_here_a_tracked_folder_is_read_as_it_is(repository):
@@ -179,7 +179,7 @@ def prepared(source):
 
     @dsl.pipeline(name="preparing")
     def pipeline():
-        data_prep.prepare_digits(**fixed, **source.arguments())
+        data_prep.prepare_digits(**fixed, source=source.uri, digest=source.digest)
 
     watch = Watch()
     run_locally(pipeline, watch, Subprocesses())
