@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import time
 
 import numpy as np
@@ -97,8 +98,10 @@ def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, in
             kills += process.is_alive()
             process.kill()
         process.join()
-        if process.exitcode == 0:
+        if process.exitcode == 0 and kills == KILLS:
             break
-    assert kills == KILLS
+        if process.exitcode == 0:  # it outran the kills, as the machine is less busy now: kill another one, sooner
+            shutil.rmtree(tmp_path / "killed")
+            kills, duration = 0, duration / 2
     assert digest_path(tmp_path / "killed") == digest_path(tmp_path / "alone")
     assert not list((tmp_path / "home-killed" / "checkpoints").iterdir())
