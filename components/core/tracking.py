@@ -86,8 +86,8 @@ class Store:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        path = Path(uri.removeprefix("sqlite:///"))
-        self._lock = FileLock(f"{path}.lock", timeout=_LOCK_SECONDS) if uri.startswith("sqlite:///") else None
+        self._file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        self._lock = FileLock(f"{self._file}.lock", timeout=_LOCK_SECONDS) if self._file else None
 
     @contextlib.contextmanager
     def client(self) -> Iterator["MlflowClient"]:
@@ -96,10 +96,12 @@ class Store:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        if self._lock:
-            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        if self._file:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._lock or contextlib.nullcontext():
             try:
+                if self._file and not self._file.exists():
+                    _make_tables(self._file)
                 yield MlflowClient(self.uri)
             except MlflowException as error:
                 if error.error_code in _FINAL:
@@ -255,6 +257,16 @@ def find_output(experiment: str, fingerprint: str) -> str | None:
         wanted = f"tags.`ganflow.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'"
         runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
         return runs[0].data.tags.get("ganflow.output") if runs else None
+
+
+def _make_tables(path: Path) -> None:
+    """Make a SQLite store, whole or not at all: one that was killed half-made would be of no use to MLflow."""
+    from mlflow import MlflowClient
+
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+    partial.replace(path)
 
 
 @dataclass(frozen=True)

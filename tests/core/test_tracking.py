@@ -27,6 +27,13 @@ from components.core.errors import UserError
 from components.core.journal import Journal
 from components.core.tracking import Store, open_pipeline_run, register_model
 
+OPEN_A_STORE = """
+import sys
+from components.core.tracking import Store
+with Store(sys.argv[1]).client() as client:
+    assert client.get_experiment("0")
+"""
+
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -324,6 +331,17 @@ def test_a_pipeline_run_fails_fast_where_the_store_cannot_be_made(home: Path, mo
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db/mlflow.db")
     with pytest.raises(UserError, match="cannot be opened; set MLFLOW_TRACKING_URI"):
         open_pipeline_run("cardiac", "cardiac", {}, {})
+
+
+def test_a_store_whose_making_is_killed_is_made_by_the_next(home: Path):
+    (home / "mlflow.db").unlink()
+    making = subprocess.Popen([sys.executable, "-c", OPEN_A_STORE, f"sqlite:///{home}/mlflow.db"])
+    while sum(path.stat().st_size for path in home.glob("*mlflow.db*")) < 100_000:  # a few of its tables
+        assert making.poll() is None
+        time.sleep(0.001)
+    making.kill()
+    making.wait()
+    subprocess.run([sys.executable, "-c", OPEN_A_STORE, f"sqlite:///{home}/mlflow.db"], check=True)
 
 
 def test_what_a_former_courier_left_behind_is_delivered(journals: Path):
