@@ -131,7 +131,7 @@ def _runner(name: str, image: str | None) -> Any:
         from pipelines.containers import Containers
 
         return Containers(image)
-    from pipelines.runners import Subprocesses
+    from pipelines.subprocesses import Subprocesses
 
     return Subprocesses()
 

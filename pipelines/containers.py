@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from components.core.errors import UserError
 from components.core.journal import journals_dir, tracking_uri
 from components.core.storage import state_dir
 from pipelines.image import engine, find_image
-from pipelines.runners import Subprocesses
+from pipelines.subprocesses import Subprocesses
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -55,8 +54,6 @@ class Containers:
     Raises:
         UserError: no engine answers, or it has no such image, or that image would run as root.
     """
-
-    signals = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self, reference: str | None) -> None:
         with engine() as client:
@@ -100,7 +97,7 @@ class Containers:
             labels={RUN_LABEL: self._run_id},
             environment=environment,
         )
-        with patch.object(docker_task_handler, "run_docker_container", self._run):
+        with self._here.ready(data), patch.object(docker_task_handler, "run_docker_container", self._run):
             yield self._docker
 
     def runner_of(self, step: str) -> local.DockerRunner | local.SubprocessRunner:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from unittest.mock import patch
 
-import psutil
 from kfp import local
 from kfp.local import task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
@@ -29,13 +28,6 @@ from components.core.storage import state_dir
 
 SHARED_ARGUMENTS = ("params", "code", "source", "digest")
 """Arguments that all tasks of a step share; the others tell them apart."""
-
-TASK_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**28),
-}
-"""Lets glibc keep the memory of freed tensors instead of handing it back: a tenth of a training step on a CPU."""
 
 KFP_LOG = re.compile(r"\s*(\d\d:\d\d:\d\d\.\d{3} - |-{20})")
 """Lines of `kfp.local` itself among the output of tasks."""
@@ -94,13 +86,7 @@ KfpRunner = local.SubprocessRunner | local.DockerRunner
 
 
 class Runner(Protocol):
-    """Where a run's tasks are executed.
-
-    Attributes:
-        signals: on which the run hands SIGTERM on to its tasks and ends.
-    """
-
-    signals: tuple[signal.Signals, ...]
+    """Where a run's tasks are executed, out of reach of the terminal's Ctrl-C."""
 
     def ready(self, data: Path | None) -> AbstractContextManager[KfpRunner]:
         """Ready for tasks, which are given the environment of this moment, and `data`, a folder, to read."""
@@ -112,28 +98,12 @@ class Runner(Protocol):
         """Hand SIGTERM on to the running tasks, without waiting for them."""
 
 
-class Subprocesses:
-    """Tasks are child processes; Ctrl-C reaches them by itself."""
-
-    signals = (signal.SIGTERM,)
-
-    def ready(self, data: Path | None) -> AbstractContextManager[KfpRunner]:
-        return contextlib.nullcontext(self.runner_of(""))
-
-    def runner_of(self, step: str) -> KfpRunner:
-        return local.SubprocessRunner(use_venv=False)
-
-    def terminate(self) -> None:
-        for child in psutil.Process().children(recursive=True):
-            child.terminate()
-
-
 def run_locally(graph: Callable[[], Any], watch: Watch, runner: Runner, data: Path | None = None) -> None:
     """Run a Kubeflow pipeline on this machine; `watch` knows how it went, `data` is the raw data's folder, if any.
 
     Results are cached under the state folder: a task whose parameters, code and inputs are unchanged is not run,
-    whichever runner ran it before. After a failure no further task starts; SIGTERM reaches the running tasks, which
-    write their checkpoints.
+    whichever runner ran it before. After a failure no further task starts; Ctrl-C and SIGTERM reach the running tasks
+    as SIGTERM, on which trainings write their checkpoints.
     """
     root = state_dir() / "kfp"
     (root / "runs").mkdir(parents=True, exist_ok=True)
@@ -200,13 +170,13 @@ def _silent_root_logger() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_to_tasks(runner: Runner) -> Iterator[None]:
-    """Hand SIGTERM on to the tasks, then end like Ctrl-C does."""
+    """Hand SIGTERM and Ctrl-C on to the tasks as SIGTERM, then end like Ctrl-C does."""
 
     def stop(*_: object) -> None:
         runner.terminate()
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, stop) for each in runner.signals}
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

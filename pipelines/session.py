@@ -16,7 +16,7 @@ from components.core.storage import state_dir
 from components.core.tracking import open_pipeline_run
 from pipelines.data import resolve
 from pipelines.pipeline import Pipeline
-from pipelines.runners import TASK_ENVIRONMENT, Runner, Task, Watch, run_locally
+from pipelines.runners import Runner, Task, Watch, run_locally
 from pipelines.view import RunView, warnings
 
 USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}: "
@@ -45,7 +45,7 @@ def run_session(
     if source:
         parent.journal.dataset(names[0], source.digest, source.uri, {})
     watch = Watch()
-    environment = os.environ | TASK_ENVIRONMENT | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
+    environment = os.environ | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
     environment.pop("MLFLOW_RUN_ID", None)  # else every task would log into that one run
     with patch.dict(os.environ, environment, clear=True), Courier(journals_dir()):
         try:

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -122,19 +123,27 @@ def test_a_failed_task_of_a_run_tells_its_own_sentence(ganflow, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_sigterm_reaches_the_tasks_which_keep_their_checkpoints(tmp_path):
-    endless = ["generations=1000000", "epochs=1000000.0", "checkpoint_seconds=0.1"]
+@pytest.mark.parametrize("ending", ["SIGTERM to the run", "Ctrl-C in its terminal"])
+def test_an_ended_run_lets_its_trainings_write_their_checkpoints(tmp_path, ending):
+    endless = ["generations=1000000", "epochs=1000000.0", "checkpoint_seconds=1000000"]
     words = [word for each in endless for word in ("--set", f"cardiac.egan.{each}")]
     process = subprocess.Popen(
-        [GANFLOW, "run", "cardiac", "--profile", "smoke", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [GANFLOW, "run", "cardiac", "--profile", "smoke", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    while not list((tmp_path / "home" / "checkpoints").glob("*/training")):
+    while not any("1000000" in path.read_text() for path in (tmp_path / "journals").glob("*/progress.json")):
         assert process.poll() is None
         time.sleep(0.1)
-    tasks = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
+    children = psutil.Process(process.pid).children(recursive=True)
+    if ending == "SIGTERM to the run":
+        process.terminate()
+    else:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to everyone in the foreground
     _, told = process.communicate()
     assert process.returncode == 130
     assert told.endswith("ganflow: interrupted; the same command goes on from the last checkpoints.\n")
-    assert psutil.wait_procs(tasks, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=30)[1] == []
     assert list((tmp_path / "home" / "checkpoints").glob("*/training"))

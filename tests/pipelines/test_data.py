@@ -18,7 +18,8 @@ from components.data_prep import component as data_prep
 from components.data_prep.step import acquire, prepare_digits
 from pipelines.data import Source, resolve
 from pipelines.pipeline import constants, find
-from pipelines.runners import Subprocesses, Watch, run_locally
+from pipelines.runners import Watch, run_locally
+from pipelines.subprocesses import Subprocesses
 
 
 def dvc(*words):

@@ -4,7 +4,8 @@ import pytest
 from kfp import dsl
 
 from components.core.component import component
-from pipelines.runners import Subprocesses, Watch, run_locally
+from pipelines.runners import Watch, run_locally
+from pipelines.subprocesses import Subprocesses
 
 
 @component
