@@ -1,6 +1,10 @@
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 from s3 import is_installed, temporary_s3_server
+
+gc.set_threshold(10_000)  # the libraries leave so many objects that Python's 700 cost a tenth of all tests
 
 # No test may fail because the machine is slow.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -41,6 +41,7 @@ class Workplace:
             "GANFLOW_HOME": str(folder / "home"),
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",  # a test before may have set another
             "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # a hundred processes import what lies here
         }
         self("git", "init", "-q")
         self("ganflow", "params", pipeline, "--profile", "smoke", "--write")

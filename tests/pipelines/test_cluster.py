@@ -134,18 +134,18 @@ def stored(monkeypatch):
 
 
 def test_raw_data_are_parameters_of_the_run_and_other_data_no_other_version(server, ganflow, stored):
-    for folder in ("s3://hearts/a", "s3://hearts/b"):
-        assert ganflow("submit", "cardiac", *SMOKE, "--data", folder).exit_code == 0
+    for folder in ("s3://photographs/a", "s3://photographs/b"):
+        assert ganflow("submit", "colour", *SMOKE, "--data", folder).exit_code == 0
     (version,) = server.versions.values()
     assert [run.runtime_config.parameters for run in server.runs.values()] == [
-        {"data": "s3://hearts/a", "digest": "digest of s3://hearts/a"},
-        {"data": "s3://hearts/b", "digest": "digest of s3://hearts/b"},
+        {"data": "s3://photographs/a", "digest": "digest of s3://photographs/a"},
+        {"data": "s3://photographs/b", "digest": "digest of s3://photographs/b"},
     ]
-    ganflow("schedule", "cardiac", "--version", version.name, "--data", "s3://hearts/c", "--cron", "0 3 * * *")
+    ganflow("schedule", "colour", "--version", version.name, "--data", "s3://photographs/c", "--cron", "0 3 * * *")
     (schedule,) = server.recurring_runs.values()
-    assert schedule.runtime_config.parameters["data"] == "s3://hearts/c"
-    told = str(ganflow("submit", "cardiac", "--version", version.name).exception)
-    assert told == f"Version {version.name} of cardiac reads data of yours; give --data."
+    assert schedule.runtime_config.parameters["data"] == "s3://photographs/c"
+    told = str(ganflow("submit", "colour", "--version", version.name).exception)
+    assert told == f"Version {version.name} of colour reads data of yours; give --data."
 
 
 def test_a_version_that_brings_its_data_takes_no_others(server, ganflow, version, stored):
