@@ -117,10 +117,9 @@ def _become(command: list[str], environment: dict[str, str], output: Connection)
 
     from kfp.dsl.executor_main import executor_main
 
-    *_, source, executor_input_option, executor_input, function_option, function = command
+    _, _, _, source, *arguments = command
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "ephemeral_component.py")
         program.write_text(source)
-        arguments = ["--component_module_path", str(program), executor_input_option, executor_input]
-        sys.argv = ["", *arguments, function_option, function]
+        sys.argv = ["", "--component_module_path", str(program), *arguments]
         executor_main()
