@@ -1,9 +1,11 @@
 """The command `ganflow`."""
 
+import contextlib
 import gc
 import glob
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,11 +54,8 @@ def run(
     from pipelines.session import run_session
 
     found = find(pipeline)
-    try:
+    with _interruptible():
         run_session(found, data, profile, overrides, out or Path("out") / pipeline, _runner(runner, image))
-    except KeyboardInterrupt:
-        print("ganflow: interrupted; the same command goes on from the last checkpoints.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 app.command("compile")(cluster_cli.compile_)
@@ -87,7 +86,8 @@ def step(
         raise UserError(f"There is no step '{name}'; choose one of {', '.join(steps)}.")
     called, section = steps[name]
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", pipeline)
-    called(section, **_arguments(called.arguments, given))
+    with _interruptible():
+        called(section, **_arguments(called.arguments, given))
 
 
 @app.command()
@@ -124,6 +124,16 @@ def colour(
 
     for picture in render_files(photographs, model, out):
         typer.echo(picture)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say after Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("ganflow: interrupted; the same command goes on from the last checkpoints.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _runner(name: str, image: str | None) -> Any:

@@ -5,7 +5,6 @@ import csv
 import io
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -206,13 +205,14 @@ def train(
         UserError: a metric is not finite; the checkpoint from before stays.
         Collapse: the vital signs show one (`components.core.collapse`), and `params.on_collapse` is not "warn".
         SystemExit: code `PREEMPTED`, after SIGTERM and a checkpoint.
+        KeyboardInterrupt: after Ctrl-C and a checkpoint.
     """
     accelerator = Accelerator(mixed_precision=params.precision, cpu=not torch.cuda.is_available())
     history = History(run, warn_only=not isinstance(params, GanSection) or params.on_collapse == "warn")
     done = _resume(algorithm, history, run.checkpoints.read(name))
     saved = time.monotonic()
     milestones = {round(steps * tenth / 10) for tenth in range(11)}
-    with _sigterm() as terminated, progress(run.journal, "training", steps) as advance:
+    with _endings() as received, progress(run.journal, "training", steps) as advance:
         if done == 0:
             _keep(history, 0, observe)
         while done < steps:
@@ -224,12 +224,12 @@ def train(
             advance(done)
             if done in milestones:
                 _keep(history, done, observe)
-            if terminated.is_set() or time.monotonic() - saved > params.checkpoint_seconds or done == steps:
+            if received or time.monotonic() - saved > params.checkpoint_seconds or done == steps:
                 history.flush()
                 run.checkpoints.write(name, _freeze(algorithm, history, done))
                 saved = time.monotonic()
-            if terminated.is_set():
-                raise SystemExit(PREEMPTED)
+            if received:
+                raise received[0]
     return history
 
 
@@ -303,11 +303,13 @@ def _resume(algorithm: Algorithm, history: History, checkpoint: bytes | None) ->
 
 
 @contextlib.contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets instead of ending the process."""
-    received = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
+def _endings() -> Iterator[list[BaseException]]:
+    """A list that SIGTERM and Ctrl-C append to what they end the process with, instead of ending it at once."""
+    received: list[BaseException] = []
+    ends = {signal.SIGTERM: SystemExit(PREEMPTED), signal.SIGINT: KeyboardInterrupt()}
+    before = {each: signal.signal(each, lambda number, _: received.append(ends[number])) for each in ends}
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -95,13 +95,14 @@ def test_a_killed_training_ends_like_one_left_alone(make_run, kills):
     assert torch.equal(resumed.network.weight, left_alone.network.weight)
 
 
-def test_sigterm_writes_a_checkpoint_and_asks_for_a_retry(make_run):
+@pytest.mark.parametrize(("sent", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_sigterm_and_ctrl_c_write_a_checkpoint_first(make_run, sent, raised):
     run = make_run()
     regression = Regression()
-    regression.at_call[5] = lambda: os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(SystemExit) as caught:
+    regression.at_call[5] = lambda: os.kill(os.getpid(), sent)
+    with pytest.raises(raised) as caught:
         fit(run, regression, params(checkpoint_seconds=1e6))
-    assert caught.value.code == PREEMPTED
+    assert getattr(caught.value, "code", PREEMPTED) == PREEMPTED  # which asks for a retry
     resumed = Regression()
     assert len(fit(run, resumed).rows) == 60
     assert resumed.calls == 55

@@ -123,6 +123,18 @@ def test_a_failed_task_of_a_run_tells_its_own_sentence(ganflow, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_ctrl_c_of_a_step_is_told_in_a_sentence(tmp_path):
+    words = ["step", "cardiac", "simulate", "out=raw", "--set", "cardiac.simulate.patients=100000"]
+    process = subprocess.Popen([GANFLOW, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / ".raw.partial").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert told == "ganflow: interrupted; the same command goes on from the last checkpoints.\n"
+
+
 @pytest.mark.parametrize("ending", ["SIGTERM to the run", "Ctrl-C in its terminal"])
 def test_an_ended_run_lets_its_trainings_write_their_checkpoints(tmp_path, ending):
     endless = ["generations=1000000", "epochs=1000000.0", "checkpoint_seconds=1000000"]
