@@ -6,6 +6,8 @@ from s3 import is_installed, temporary_s3_server
 
 gc.set_threshold(10_000)  # the libraries leave so many objects that Python's 700 cost a tenth of all tests
 
+pytest.register_assert_rewrite("promises")
+
 # No test may fail because the machine is slow.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
