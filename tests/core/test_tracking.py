@@ -27,6 +27,18 @@ from components.core.errors import UserError
 from components.core.journal import Journal
 from components.core.tracking import Store, open_pipeline_run, register_model
 
+DIE_IN_THE_MIDDLE = """
+import itertools, os, signal
+from sqlalchemy import Engine, event
+
+statements = itertools.count()
+
+@event.listens_for(Engine, "after_cursor_execute")
+def die(*_):
+    if next(statements) == 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 OPEN_A_STORE = """
 import sys
 from components.core.tracking import Store
@@ -335,13 +347,10 @@ def test_a_pipeline_run_fails_fast_where_the_store_cannot_be_made(home: Path, mo
 
 def test_a_store_whose_making_is_killed_is_made_by_the_next(home: Path):
     (home / "mlflow.db").unlink()
-    making = subprocess.Popen([sys.executable, "-c", OPEN_A_STORE, f"sqlite:///{home}/mlflow.db"])
-    while sum(path.stat().st_size for path in home.glob("*mlflow.db*")) < 100_000:  # a few of its tables
-        assert making.poll() is None
-        time.sleep(0.001)
-    making.kill()
-    making.wait()
-    subprocess.run([sys.executable, "-c", OPEN_A_STORE, f"sqlite:///{home}/mlflow.db"], check=True)
+    opening = [OPEN_A_STORE, f"sqlite:///{home}/mlflow.db"]
+    killed = subprocess.run([sys.executable, "-c", DIE_IN_THE_MIDDLE + opening[0], opening[1]])
+    assert killed.returncode == -signal.SIGKILL
+    subprocess.run([sys.executable, "-c", *opening], check=True)
 
 
 def test_what_a_former_courier_left_behind_is_delivered(journals: Path):
