@@ -14,8 +14,7 @@ from rich.table import Table
 
 from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
 from components.classification.step import classify, sweep
-from components.core.params import Section
-from components.core.step import Step
+from components.core.contract import Section, Step
 from components.data_prep.step import PrepareParams, SimulateParams, prepare, simulate
 from components.evaluation.step import (
     EvaluateParams,
@@ -25,7 +24,8 @@ from components.evaluation.step import (
     gather,
     register,
 )
-from components.gan_training.step import EganParams, SynthesizeParams, synthesize, train_egan
+from components.gan_training.cardiac_step import synthesize, train_egan
+from components.gan_training.params import EganParams, SynthesizeParams
 from components.refinement.step import SimganParams, refine
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline, Place, by_name, constants, nowhere

@@ -100,7 +100,7 @@ def params(
     ] = False,
 ) -> None:
     """Show a pipeline's parameters, changed by a profile and overrides and checked."""
-    from components.core.params import dump_params, write_params
+    from components.core.contract import dump_params, write_params
     from pipelines.pipeline import find
 
     values = find(pipeline).load(profile, overrides)

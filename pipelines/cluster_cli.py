@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from components.core.contract import DEFAULT_PROFILE
 from components.core.errors import UserError
-from components.core.params import DEFAULT_PROFILE
 from pipelines.options import (
     INTERRUPTED,
     Data,

@@ -11,13 +11,12 @@ from pydantic import Field
 from rich.box import SIMPLE
 from rich.table import Table
 
+from components.core.contract import Section, Step
 from components.core.errors import UserError
-from components.core.params import Section
-from components.core.step import Step
 from components.data_prep.step import PreparePhotographsParams, prepare_photographs
 from components.evaluation.step import EvaluateColourParams, RegisterColourParams, evaluate_colour, register_colour
+from components.gan_training.colour_step import train_colour
 from components.gan_training.params import ColourParams, Variant
-from components.gan_training.step import train_colour
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline, Place, by_name, constants, nowhere
 

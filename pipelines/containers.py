@@ -16,8 +16,8 @@ from kfp import local
 from kfp.local import docker_task_handler
 
 from components.core.errors import UserError
-from components.core.journal import journals_dir, tracking_uri
 from components.core.storage import state_dir
+from components.core.telemetry import journals_dir, tracking_uri
 from pipelines.image import engine, find_image
 from pipelines.subprocesses import Subprocesses
 

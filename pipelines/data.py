@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
+from components.core.storage import digest_path
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -44,7 +44,7 @@ def resolve(data: str, *, here: bool = False) -> Source:
         UserError: there is no such data, or what DVC tracks is not what is there, or not in an S3 remote.
     """
     if data.startswith("s3://"):
-        from components.core.dataset import digest_listing  # boto3 is imported only where something lies on S3
+        from components.core.storage.dataset import digest_listing  # boto3 is imported only where something lies on S3
 
         return Source(data.rstrip("/"), digest_listing(data))
     path = Path(data).absolute()

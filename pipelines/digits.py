@@ -13,12 +13,11 @@ from rich.table import Table
 
 from components.classification.params import ConceptParams, StylesParams
 from components.classification.step import label_styles, train_concept
-from components.core.params import Section
-from components.core.step import Step
+from components.core.contract import Section, Step
 from components.data_prep.step import AcquireParams, PrepareDigitsParams, acquire, prepare_digits
 from components.evaluation.step import EvaluateDigitsParams, RegisterDigitsParams, evaluate_digits, register_digits
+from components.gan_training.digits_step import train_dcgan, train_gan
 from components.gan_training.params import DcganParams, GanParams
-from components.gan_training.step import train_dcgan, train_gan
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline, Place, by_name, constants, nowhere
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import UserError
-from components.core.journal import DIRTY
+from components.core.telemetry import DIRTY
 
 if TYPE_CHECKING:
     from docker import DockerClient

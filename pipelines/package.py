@@ -12,7 +12,7 @@ from kfp.compiler import Compiler
 from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec
 
 from components.core.errors import UserError
-from components.core.journal import environment_tags
+from components.core.telemetry import environment_tags
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.placement import Placement

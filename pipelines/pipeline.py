@@ -6,9 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.contract import DEFAULT_PROFILE, Section, Step, load_params
 from components.core.errors import UserError
-from components.core.params import DEFAULT_PROFILE, Section, load_params
-from components.core.step import Step
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,9 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
+from components.core.contract import Section, Step, TrainingSection, sentence
 from components.core.errors import UserError
-from components.core.params import Section, TrainingSection, sentence
-from components.core.step import Step
 from pipelines.pipeline import CHECKOUT, NAMES, find
 from pipelines.quantities import Duration, Quantity, amount, cpu_text, memory_text, seconds
 

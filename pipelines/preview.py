@@ -12,10 +12,10 @@ from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.status import Status
 from pydantic import TypeAdapter
 
+from components.core.contract import INPUT_TYPES, Step
 from components.core.errors import UserError
-from components.core.step import INPUT_TYPES, Step
 from components.core.storage import state_dir
-from components.core.tracking import find_output
+from components.core.telemetry.tracking import find_output
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.runners import task_of, unroll

@@ -23,8 +23,8 @@ from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.status import Status
 
-from components.core.journal import WARNING
 from components.core.storage import state_dir
+from components.core.telemetry import WARNING
 
 SHARED_ARGUMENTS = ("params", "code", "source", "digest")
 """Arguments that all tasks of a step share; the others tell them apart."""

@@ -8,12 +8,11 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from components.core.courier import Courier
 from components.core.errors import UserError
-from components.core.journal import journals_dir, tracking_uri
-from components.core.params import leaves
 from components.core.storage import state_dir
-from components.core.tracking import open_pipeline_run
+from components.core.telemetry import journals_dir, leaves, tracking_uri
+from components.core.telemetry.courier import Courier
+from components.core.telemetry.tracking import open_pipeline_run
 from pipelines.data import resolve
 from pipelines.pipeline import Pipeline
 from pipelines.runners import Runner, Task, Watch, run_locally

@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from components.core.journal import activities
+from components.core.telemetry import activities
 from pipelines.runners import Task, Watch
 
 SIGNS = {

@@ -1,4 +1,5 @@
 import gc
+import subprocess
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,17 @@ def state(tmp_path, monkeypatch):
     """Checkpoints and journals of a test's steps stay in its own folder; nobody delivers the journals."""
     monkeypatch.setenv("GANFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of its own that holds 4 MB."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from components.classification.params import ClassifierSection
-from components.core.augment import as_floats
-from components.core.step import Run
-from components.core.training import Batches, History, device, train
+from components.core.contract import Run
+from components.core.training import Batches, History, as_floats, device, train
 
 
 class Classifier:

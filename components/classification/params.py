@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.core.params import ComputeSection, Section, TrainingSection
+from components.core.contract import ComputeSection, Section, TrainingSection
 
 Network = Literal["resnet50", "xception"]
 TrainingSet = Literal["none", "classic", "egan", "simgan"]

@@ -15,7 +15,7 @@ from components.classification.params import (
     SweepParams,
     TrainingSet,
 )
-from components.core.step import Run, step
+from components.core.contract import Run, step
 
 
 @step
@@ -31,7 +31,7 @@ def classify(
 ) -> None:
     """Train one network on one training set of one fold and test it on the fold's test part."""
     from components.classification.trial import Trial
-    from components.core.modeldir import save_model
+    from components.core.images import save_model
 
     trial = Trial(data, generated, fold, network, params, run)
     ratio = getattr(params.ratios, training_set, 0)
@@ -88,8 +88,7 @@ def train_concept(params: ConceptParams, run: Run, *, data: Path, concepts: Conc
     from components.classification.classifier import fit
     from components.classification.concept import ConceptNetwork
     from components.classification.trial import scores, tensors
-    from components.core.imageset import TEST_FOLD, ImageSet
-    from components.core.modeldir import save_model
+    from components.core.images import TEST_FOLD, ImageSet, save_model
     from components.core.training import device
 
     images = ImageSet.load(data)
@@ -113,8 +112,7 @@ def label_styles(params: StylesParams, run: Run, *, data: Path, concept: Path, l
     from components.classification.concept import ConceptNetwork
     from components.classification.styles import by_style
     from components.core.errors import UserError
-    from components.core.imageset import TEST_FOLD, ImageSet
-    from components.core.modeldir import load_model, model_facts
+    from components.core.images import TEST_FOLD, ImageSet, load_model, model_facts
 
     images = ImageSet.load(data)
     if model_facts(concept)["origin"] != images.training(TEST_FOLD).digest():

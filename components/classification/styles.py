@@ -11,10 +11,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from components.classification.concept import ConceptNetwork
-from components.core.augment import as_floats
 from components.core.errors import UserError
-from components.core.imageset import TEST_FOLD, ImageSet
-from components.core.training import device
+from components.core.images import TEST_FOLD, ImageSet
+from components.core.training import as_floats, device
 
 BATCH_SIZE = 500
 

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from components.classification.classifier import fit
 from components.classification.networks import NETWORKS
 from components.classification.params import ClassifyParams
-from components.core.augment import classic_copies
+from components.core.contract import Run
 from components.core.errors import UserError
-from components.core.imageset import ImageSet
-from components.core.step import Run
-from components.core.training import History, device
+from components.core.images import ImageSet
+from components.core.training import History, classic_copies, device
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.imageset import NO_FOLD, TEST_FOLD, ImageSet
+from components.core.images import NO_FOLD, TEST_FOLD, ImageSet
 from components.data_prep.idx import Kind, read_idx
 from components.data_prep.problems import Problems, Unusable
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pooch
 import requests
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
-from components.core.storage import state_dir
+from components.core.storage import digest_path, state_dir
 
 SOURCE = "MNIST"
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.imageset import ALL
+from components.core.images import ALL
 from components.data_prep.photograph import SUFFIXES
 from components.data_prep.problems import Problems
 

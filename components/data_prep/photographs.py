@@ -15,9 +15,8 @@ import joblib
 import numpy as np
 
 from components.core.errors import UserError
-from components.core.imageset import IMAGES, NO_FOLD, TEST_FOLD, ImageSet
-from components.core.journal import Journal
-from components.core.progress import progress
+from components.core.images import IMAGES, NO_FOLD, TEST_FOLD, ImageSet
+from components.core.telemetry import Journal, progress
 from components.data_prep.photograph import LeftOut, read_photograph
 from components.data_prep.photograph_folders import TEST, PhotographFolder, find_photographs, folder_of
 from components.data_prep.problems import Problems, Unusable

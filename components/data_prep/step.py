@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from components.core.params import Section
-from components.core.step import Run, step
+from components.core.contract import Run, Section, step
 
 
 def _distinct(values: list) -> list:
@@ -90,7 +89,7 @@ def prepare(params: PrepareParams, run: Run, *, raw: Path) -> None:
     """
     import numpy as np
 
-    from components.core.imageset import ImageSet
+    from components.core.images import ImageSet
     from components.data_prep.folds import assign_folds
     from components.data_prep.labels import check_labels, read_labels
     from components.data_prep.problems import Problems
@@ -124,7 +123,7 @@ def acquire(params: AcquireParams, run: Run) -> None:
     Raises:
         UserError: MNIST is wanted, or a mirror answers, but none delivers it.
     """
-    from components.core.digest import digest_path
+    from components.core.storage import digest_path
     from components.data_prep import bundled, digits, mnist
 
     if params.source == "mnist" or (params.source == "auto" and mnist.is_available(params.mirrors)):

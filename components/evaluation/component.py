@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.core.component import component
+from components.core.contract.component import component
 
 
 @component

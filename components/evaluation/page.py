@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from components.core.grid import as_levels
+from components.core.images import as_levels
 from components.evaluation.charts import Chart
 from components.evaluation.summary import Summary
 

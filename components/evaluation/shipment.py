@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from components.core.step import Run
-from components.core.tracking import register_model
+from components.core.contract import Run
+from components.core.telemetry.tracking import register_model
 
 
 @dataclass(frozen=True)

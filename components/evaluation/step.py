@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.core.params import Section
-from components.core.step import Run, step
+from components.core.contract import Run, Section, step
 from components.evaluation.cardiac.fold import Network, TrainingSet
 from components.evaluation.colour.params import EvaluateColourParams, RegisterColourParams
 from components.evaluation.digits.params import EvaluateDigitsParams, RegisterDigitsParams

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from components.core.collapse import MARGIN, discriminator_margin
-from components.core.colour import to_grey
+from components.core.images import to_grey
+from components.core.training import MARGIN, discriminator_margin
 from components.gan_training.attention import Initial
 from components.gan_training.gan import frozen
 from components.gan_training.losses import cross_entropy, heuristic, hinge_cross_entropy, hinge_squares

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.core.component import component
+from components.core.contract.component import component
 
 
 @component
@@ -15,7 +15,7 @@ def train_egan(
     generator: dsl.Output[dsl.Model],
 ):
     """Train the E-GAN of one class on one fold."""
-    from components.gan_training.step import train_egan
+    from components.gan_training.cardiac_step import train_egan
 
     generator.metadata.update(train_egan(params, code=code, data=data.path, fold=fold, label=label, out=generator.path))
 
@@ -30,7 +30,7 @@ def synthesize(
     images: dsl.Output[dsl.Dataset],
 ):
     """Draw synthetic images of every class."""
-    from components.gan_training.step import synthesize
+    from components.gan_training.cardiac_step import synthesize
 
     trained = [each.path for each in generators]
     images.metadata.update(
@@ -41,7 +41,7 @@ def synthesize(
 @component
 def train_gan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset], generator: dsl.Output[dsl.Model]):
     """Train the plain GAN on one class, or on all."""
-    from components.gan_training.step import train_gan
+    from components.gan_training.digits_step import train_gan
 
     generator.metadata.update(train_gan(params, code=code, data=data.path, label=label, out=generator.path))
 
@@ -49,7 +49,7 @@ def train_gan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset], 
 @component
 def train_dcgan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset], generator: dsl.Output[dsl.Model]):
     """Train the improved DCGAN on one class, or on all."""
-    from components.gan_training.step import train_dcgan
+    from components.gan_training.digits_step import train_dcgan
 
     generator.metadata.update(train_dcgan(params, code=code, data=data.path, label=label, out=generator.path))
 
@@ -65,7 +65,7 @@ def train_colour(
     training: dsl.Output[dsl.Model],
 ):
     """Train one variant of the colour GAN on one data set, or on all; `replicate` is a number, a text in a loop."""
-    from components.gan_training.step import train_colour
+    from components.gan_training.colour_step import train_colour
 
     training.metadata.update(
         train_colour(

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
-from components.core.collapse import vital_signs
+from components.core.training import vital_signs
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.schedule import share_left

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from components.core.collapse import vital_signs
+from components.core.training import vital_signs
 from components.gan_training.keras import decayed
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.state import Part, restore, state_of

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from components.core.params import ComputeSection, GanSection, TrainingSection
+from components.core.contract import ComputeSection, GanSection, TrainingSection
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(ge=1)]

@@ -5,8 +5,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from components.core.params import TrainingSection
-from components.core.step import Run, step
+from components.core.contract import Run, TrainingSection, step
 
 
 class SimganParams(TrainingSection):
@@ -40,9 +39,7 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
     import torch
 
     from components.core.errors import UserError
-    from components.core.grid import grid
-    from components.core.imageset import ImageSet
-    from components.core.modeldir import save_model
+    from components.core.images import ImageSet, grid, save_model
     from components.core.training import Batches, device, train
     from components.refinement.networks import Discriminator, Refiner
     from components.refinement.simgan import SimGAN

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from components.core.colour import to_grey
 from components.core.errors import UserError
+from components.core.images import to_grey
 from components.data_prep.problems import Unusable
 from components.rendering.chroma import enlarge, small_chroma
 from components.rendering.picture import VOLUMES, read_picture

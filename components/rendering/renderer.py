@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.core.errors import UserError
-from components.core.journal import shown, tracking_uri
-from components.core.tracking import load_model
+from components.core.telemetry import shown, tracking_uri
+from components.core.telemetry.tracking import load_model
 
 
 @dataclass(frozen=True)

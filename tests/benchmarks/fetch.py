@@ -17,9 +17,9 @@ from boto3 import Session
 from botocore.config import Config
 from s3 import BUCKET, S3, temporary_s3_server
 
-from components.core.dataset import digest_listing
-from components.core.s3 import CONNECTIONS
 from components.core.storage import fetch
+from components.core.storage.dataset import digest_listing
+from components.core.storage.s3 import CONNECTIONS
 
 ROUNDS = 5
 DATASETS = {"small": {f"{i % 20}/{i}": 20_000 for i in range(2000)}, "large": {"volume": 500_000_000}}

@@ -20,7 +20,7 @@ import joblib
 import numpy as np
 from PIL import Image
 
-from components.core.journal import Journal
+from components.core.telemetry import Journal
 from components.data_prep.photograph import SUFFIXES
 from components.data_prep.photographs import read_photographs
 from components.data_prep.step import PreparePhotographsParams, prepare_photographs

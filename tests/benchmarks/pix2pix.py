@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from components.core.colour import to_grey
+from components.core.images import to_grey
 from components.gan_training.colour import ColourGAN
 from components.gan_training.losses import cross_entropy
 from components.gan_training.networks.pix2pix import DROPPING_LAYERS, Discriminator, Generator

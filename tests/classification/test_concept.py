@@ -8,8 +8,7 @@ from components.classification.concept import FEATURES, ConceptNetwork
 from components.classification.params import ConceptParams, StylesParams
 from components.classification.step import label_styles, train_concept
 from components.core.errors import UserError
-from components.core.imageset import NO_FOLD, TEST_FOLD, ImageSet
-from components.core.modeldir import load_model, model_facts
+from components.core.images import NO_FOLD, TEST_FOLD, ImageSet, load_model, model_facts
 
 PARAMS = ConceptParams(
     threads=1,

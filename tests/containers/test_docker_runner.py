@@ -12,7 +12,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from components.core.digest import digest_path
+from components.core.storage import digest_path
 from pipelines.containers import RUN_LABEL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # the first one waits for the image to be built

@@ -8,10 +8,10 @@ import pytest
 import torch
 from s3 import BUCKET
 
-from components.core.digest import digest_path
+from components.core.storage import digest_path
 from components.core.training import PREEMPTED
 from components.data_prep.step import acquire, prepare_digits
-from components.gan_training.step import train_gan
+from components.gan_training.digits_step import train_gan
 from pipelines.pipeline import find
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # it may wait for the image to be built

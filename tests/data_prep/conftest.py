@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from components.core.imageset import ImageSet
+from components.core.images import ImageSet
 from components.data_prep.step import PrepareParams, prepare
 
 PARAMS = PrepareParams(

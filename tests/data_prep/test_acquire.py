@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.digest import digest_path
+from components.core.contract import check
 from components.core.errors import UserError
-from components.core.imageset import ImageSet
-from components.core.params import check
-from components.core.storage import state_dir
+from components.core.images import ImageSet
+from components.core.storage import digest_path, state_dir
 from components.data_prep import mnist
 from components.data_prep.bundled import write_bundled
 from components.data_prep.step import AcquireParams, PrepareDigitsParams, acquire, prepare_digits

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from components.core.digest import digest_path
-from components.core.imageset import ImageSet
+from components.core.images import ImageSet
+from components.core.storage import digest_path
 from components.data_prep.step import PrepareParams, SimulateParams, prepare, simulate
 
 PARAMS = SimulateParams(

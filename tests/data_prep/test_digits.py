@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.errors import UserError
-from components.core.imageset import ImageSet
+from components.core.images import ImageSet
 from components.data_prep.idx import Kind, read_idx, write_idx
 from components.data_prep.problems import Unusable
 from components.data_prep.step import PrepareDigitsParams, prepare_digits

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
-from components.core.imageset import NO_FOLD, TEST_FOLD, ImageSet
+from components.core.images import NO_FOLD, TEST_FOLD, ImageSet
+from components.core.storage import digest_path
 from components.data_prep.photograph import LeftOut, read_photograph
 from components.data_prep.problems import Unusable
 from components.data_prep.step import PreparePhotographsParams, prepare_photographs

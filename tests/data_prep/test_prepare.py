@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from components.core.digest import digest_path
+from components.core.contract import check
 from components.core.errors import UserError
-from components.core.params import check
+from components.core.storage import digest_path
 from components.data_prep.step import PrepareParams
 
 FIRST = {"image": "first.mha", "mask": "first_mask.mha"}

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.core.imageset import ImageSet
+from components.core.images import ImageSet
 from components.data_prep.step import prepare
 from pipelines.pipeline import find
 

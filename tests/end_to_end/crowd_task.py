@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from components.core.journal import Journal
+from components.core.telemetry import Journal
 
 POINTS = 200
 """Of a metric that a task logs before it waits, and again thereafter."""

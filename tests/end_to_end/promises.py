@@ -2,7 +2,7 @@
 
 from workplace import computed
 
-from components.core.digest import digest_path
+from components.core.storage import digest_path
 from pipelines.runners import Task
 
 

@@ -7,8 +7,7 @@ import SimpleITK as sitk
 from promises import Promises
 from workplace import Workplace, computed, counts
 
-from components.core.imageset import ImageSet
-from components.core.modeldir import model_facts
+from components.core.images import ImageSet, model_facts
 
 EVERY_STEP = {
     "prepare": 1,

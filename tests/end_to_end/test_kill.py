@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from trainers import execute
 
-from components.core.digest import digest_path
-from components.core.imageset import NO_FOLD, TEST_FOLD, ImageSet
+from components.core.images import NO_FOLD, TEST_FOLD, ImageSet
+from components.core.storage import digest_path
 from components.data_prep.step import acquire, prepare, prepare_digits, simulate
-from components.gan_training.step import synthesize, train_egan
+from components.gan_training.cardiac_step import synthesize, train_egan
 from pipelines.pipeline import find
 
 KILLS = 5

@@ -22,10 +22,10 @@ from mlflow.entities import Run
 from s3 import BUCKET
 from workplace import BIN
 
-from components.core.courier import Courier
 from components.core.errors import UserError
-from components.core.journal import Journal
-from components.core.tracking import ModelVersion, open_pipeline_run, register_model
+from components.core.telemetry import Journal
+from components.core.telemetry.courier import Courier
+from components.core.telemetry.tracking import ModelVersion, open_pipeline_run, register_model
 
 TASKS, PODS = 32, 8
 OUTAGE_SECONDS = 3.0

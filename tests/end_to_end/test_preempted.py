@@ -11,7 +11,7 @@ import torch
 from s3 import BUCKET
 from trainers import execute
 
-from components.core.digest import digest_path
+from components.core.storage import digest_path
 from components.core.training import PREEMPTED
 from components.data_prep.step import acquire, prepare_digits
 from pipelines.pipeline import find

@@ -13,7 +13,9 @@ import components.gan_training.egan
 import components.gan_training.recipes
 import components.refinement.simgan  # noqa: F401
 from components.classification.step import classify, train_concept
-from components.gan_training.step import train_colour, train_dcgan, train_egan, train_gan
+from components.gan_training.cardiac_step import train_egan
+from components.gan_training.colour_step import train_colour
+from components.gan_training.digits_step import train_dcgan, train_gan
 from components.refinement.step import refine
 
 TRAINERS = {

@@ -11,8 +11,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from components.core.courier import Courier
-from components.core.params import read_yaml
+from components.core.contract import read_yaml
+from components.core.telemetry.courier import Courier
 
 CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.core.colour import to_grey
+from components.core.images import to_grey
 from components.gan_training.colour import VARIANTS, ColourGAN
 from components.gan_training.losses import cross_entropy, hinge_cross_entropy, hinge_squares
 from components.gan_training.params import ColourParams, Variant

@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.augment import as_floats, centre_crop
-from components.core.colour import to_grey
-from components.core.digest import digest_path
+from components.core.contract import check
 from components.core.errors import UserError
-from components.core.grid import as_levels
-from components.core.imageset import NO_FOLD, TEST_FOLD, ImageSet
-from components.core.modeldir import load_model, model_facts
-from components.core.params import check
+from components.core.images import NO_FOLD, TEST_FOLD, ImageSet, as_levels, load_model, model_facts, to_grey
+from components.core.storage import digest_path
+from components.core.training import as_floats, centre_crop
+from components.gan_training.colour_step import train_colour
 from components.gan_training.networks.pix2pix import Generator
 from components.gan_training.params import ColourParams
-from components.gan_training.step import train_colour
 
 Train = Callable[..., Path]
 

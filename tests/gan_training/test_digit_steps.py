@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
-from components.core.imageset import NO_FOLD, ImageSet
-from components.core.modeldir import load_model, model_facts
+from components.core.images import NO_FOLD, ImageSet, load_model, model_facts
+from components.core.storage import digest_path
+from components.gan_training.digits_step import train_dcgan, train_gan
 from components.gan_training.networks import dcgan, gan
-from components.gan_training.step import train_dcgan, train_gan
 
 STEPS = {"gan": train_gan, "dcgan": train_dcgan}
 GENERATORS = {"gan": gan.Generator, "dcgan": dcgan.Generator}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.core.contract import Run
 from components.core.errors import UserError
-from components.core.journal import Journal
-from components.core.step import Run
 from components.core.storage import Checkpoints
+from components.core.telemetry import Journal
 from components.core.training import Batches, History, train
 from components.gan_training.gan import GAN
 from components.gan_training.keras import adam

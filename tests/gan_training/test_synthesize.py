@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from components.core.errors import UserError
-from components.core.imageset import ImageSet
-from components.core.modeldir import save_model
+from components.core.images import ImageSet, save_model
+from components.gan_training.cardiac_step import synthesize
 from components.gan_training.networks.egan import Generator
 from components.gan_training.params import SynthesizeParams
-from components.gan_training.step import synthesize
 
 PARAMS = SynthesizeParams(threads=1, seed=0, ratio=2, batch_size=4)
 CONFIG = {"latent_dim": 4, "channels": 1, "width": 2, "size": 16}

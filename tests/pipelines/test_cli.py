@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.core.params import read_yaml
+from components.core.contract import read_yaml
 
 GANFLOW = Path(sys.executable).with_name("ganflow")
 

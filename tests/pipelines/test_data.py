@@ -11,9 +11,8 @@ from dvc.cli import main
 from kfp import dsl
 from s3 import BUCKET, DENIED_KEY, DENIED_SECRET
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
-from components.core.storage import fetch
+from components.core.storage import digest_path, fetch
 from components.data_prep import component as data_prep
 from components.data_prep.step import acquire, prepare_digits
 from pipelines.data import Source, resolve

@@ -9,7 +9,7 @@ from kfp.local.orchestrator import task_executor
 from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.status import Status
 
-from components.core.params import read_yaml
+from components.core.contract import read_yaml
 from pipelines.data import Source
 from pipelines.pipeline import NAMES, find
 from pipelines.runners import SHARED_ARGUMENTS

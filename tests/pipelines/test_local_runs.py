@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from components.core.component import component
+from components.core.contract.component import component
 from pipelines.runners import Watch, run_locally
 from pipelines.subprocesses import Subprocesses
 

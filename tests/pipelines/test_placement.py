@@ -11,8 +11,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 
+from components.core.contract import TrainingSection
 from components.core.errors import UserError
-from components.core.params import TrainingSection
 from pipelines.data import Source
 from pipelines.package import pinned
 from pipelines.pipeline import CHECKOUT, NAMES, find

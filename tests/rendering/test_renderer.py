@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from components.core.courier import Courier
 from components.core.errors import UserError
-from components.core.journal import Journal
-from components.core.tracking import register_model
+from components.core.telemetry import Journal
+from components.core.telemetry.courier import Courier
+from components.core.telemetry.tracking import register_model
 from components.gan_training.networks.pix2pix import Generator
 from components.rendering.render import render_files
 from components.rendering.renderer import load_renderer

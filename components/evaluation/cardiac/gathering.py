@@ -12,8 +12,7 @@ from typing import get_args
 import numpy as np
 
 from components.core.errors import UserError
-from components.core.imageset import ImageSet
-from components.core.modeldir import model_facts
+from components.core.images import ImageSet, model_facts
 from components.evaluation.cardiac.fold import Classification, Fold, Network, Point, TrainingSet
 
 SETS: tuple[TrainingSet, ...] = get_args(TrainingSet)

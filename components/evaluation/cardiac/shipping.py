@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from components.classification.networks import NETWORKS
-from components.core.modeldir import load_model, model_facts
+from components.core.images import load_model, model_facts
 from components.evaluation.cardiac.fold import Fold
 from components.evaluation.shipment import Shipment
 from components.gan_training.networks.egan import Generator

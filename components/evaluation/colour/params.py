@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.core.params import Section
+from components.core.contract import Section
 
 Variant = Literal["pix2pix", "sa", "sa1", "sa2", "hinge_mse", "hinge_bce", "hcegan"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from components.core.errors import UserError
-from components.core.modeldir import load_model
+from components.core.images import load_model
 from components.evaluation.colour.params import Variant
 from components.evaluation.colour.trainings import Training
 from components.evaluation.shipment import Shipment

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from components.core.augment import as_floats, centre_crop
-from components.core.colour import to_grey
 from components.core.errors import UserError
-from components.core.grid import as_levels
-from components.core.imageset import TEST_FOLD, ImageSet
+from components.core.images import TEST_FOLD, ImageSet, as_levels, to_grey
+from components.core.training import as_floats, centre_crop
 from components.evaluation.colour.params import Variant
 from components.evaluation.colour.trainings import Trainings, find_trainings
 

@@ -10,8 +10,7 @@ from typing import get_args
 import numpy as np
 
 from components.core.errors import UserError
-from components.core.imageset import ALL, TEST_FOLD, ImageSet
-from components.core.modeldir import model_facts
+from components.core.images import ALL, TEST_FOLD, ImageSet, model_facts
 from components.evaluation.colour.params import Variant
 from components.evaluation.histories import History, read_history
 

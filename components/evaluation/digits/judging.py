@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from components.classification.concept import ConceptNetwork
-from components.core.augment import as_floats
-from components.core.grid import as_levels
-from components.core.imageset import TEST_FOLD, ImageSet
-from components.core.training import device
+from components.core.images import TEST_FOLD, ImageSet, as_levels
+from components.core.training import as_floats, device
 from components.evaluation.digits.distances import frechet_distance, kernel_distance
 from components.evaluation.digits.histogram import Histogram
 from components.evaluation.digits.inception_score import InceptionScore, inception_score

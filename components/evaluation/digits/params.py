@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from components.core.params import ComputeSection, Section
+from components.core.contract import ComputeSection, Section
 
 
 class EvaluateDigitsParams(ComputeSection):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.core.imageset import TEST_FOLD
+from components.core.images import TEST_FOLD
 from components.evaluation.charts import Chart
 from components.evaluation.digits import published
 from components.evaluation.digits.charts import (

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from components.core.errors import UserError
-from components.core.imageset import ALL
+from components.core.images import ALL
 from components.evaluation.digits.trainings import Network, Training
 from components.evaluation.shipment import Shipment
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from components.classification.concept import ConceptNetwork
 from components.core.errors import UserError
-from components.core.imageset import TEST_FOLD, ImageSet
-from components.core.modeldir import load_model, model_facts
+from components.core.images import TEST_FOLD, ImageSet, load_model, model_facts
 from components.evaluation.digits.trainings import Trainings, find_trainings
 
 

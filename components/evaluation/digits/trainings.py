@@ -10,8 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from components.core.errors import UserError
-from components.core.imageset import ALL
-from components.core.modeldir import load_model, model_facts
+from components.core.images import ALL, load_model, model_facts
 from components.evaluation.histories import History, read_history
 from components.gan_training.networks import dcgan, gan
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.core.imageset import ImageSet
+from components.core.images import ImageSet
 
 CLASSES = ("non-patient", "patient")
 NETWORKS = ("resnet50", "xception")

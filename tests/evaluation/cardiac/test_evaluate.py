@@ -6,8 +6,8 @@ import statistics
 
 import pytest
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
+from components.core.storage import digest_path
 from components.evaluation.step import EvaluateParams, GatherParams, evaluate, gather
 
 PARAMS = EvaluateParams(windows=10)

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
+from components.core.storage import digest_path
 from components.evaluation.cardiac.fold import Fold
 from components.evaluation.step import GatherParams, gather
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.core.imageset import NO_FOLD, ImageSet
-from components.core.modeldir import save_model
+from components.core.images import NO_FOLD, ImageSet, save_model
 from components.evaluation.colour.params import Variant
 from components.gan_training.networks.pix2pix import Generator
 

@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
+from components.core.storage import digest_path
 from components.evaluation.step import EvaluateColourParams, evaluate_colour
 
 VARIANTS = ("pix2pix", "sa", "sa1", "sa2", "hinge_mse", "hinge_bce", "hcegan")

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from components.classification.concept import ConceptNetwork
-from components.core.imageset import NO_FOLD, ImageSet
-from components.core.modeldir import save_model
+from components.core.images import NO_FOLD, ImageSet, save_model
 from components.gan_training.networks import dcgan, gan
 
 DIGITS = tuple("0123456789")

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from components.core.digest import digest_path
 from components.core.errors import UserError
+from components.core.storage import digest_path
 from components.evaluation.step import EvaluateDigitsParams, evaluate_digits
 
 FIELDS = {

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from components.classification.concept import ConceptNetwork
-from components.core.augment import as_floats
+from components.core.training import as_floats
 from components.evaluation.digits.judging import ask, draw, recognised
 
 

@@ -1,0 +1,16 @@
+"""The contract that wraps every step, and the parameters it is given. `component` is its Kubeflow face."""
+
+from components.core.contract.params import (
+    DEFAULT_PROFILE,
+    ComputeSection,
+    GanSection,
+    Section,
+    TrainingSection,
+    check,
+    dump_params,
+    load_params,
+    read_yaml,
+    sentence,
+    write_params,
+)
+from components.core.contract.step import INPUT_TYPES, Run, Step, step

@@ -1,0 +1,194 @@
+"""The contract that wraps every step under every runner.
+
+A step is a plain function `(params, run, *, inputs…) → None` that writes into `run.out`. Calling it through the
+contract checks parameters and inputs, computes the fingerprint, seeds every generator from it, files checkpoints
+under it, writes outputs to a temporary folder and renames that into place, and keeps a journal for MLflow.
+"""
+
+import contextlib
+import inspect
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from components.core.contract.params import ComputeSection, Section, check
+from components.core.errors import UserError
+from components.core.storage import Checkpoints, digest_code, digest_json, digest_path
+from components.core.telemetry import Journal
+
+CORE = Path(__file__).parents[1]
+
+INPUT_TYPES = (Path, list[Path], Path | None)
+"""Annotations that make a parameter of a step an input file or folder; all others are plain arguments."""
+
+
+Inputs = dict[str, Path | list[Path] | None]
+InputDigests = dict[str, str | list[str] | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one execution of a step is given beside its parameters and inputs.
+
+    Attributes:
+        out: the folder to write outputs into; it appears under its final name only when the step succeeds.
+        fingerprint: digest of name, parameters, arguments, inputs and code (64 hex digits).
+        inputs: content digests of the inputs by name.
+        seed: 63 bits drawn from the fingerprint.
+        checkpoints: where trainings keep their state, filed under the fingerprint.
+        journal: metrics, images and artifacts on their way to MLflow.
+        attempt: how often the step has begun anew, by its own decision.
+    """
+
+    out: Path
+    fingerprint: str
+    inputs: InputDigests
+    seed: int
+    checkpoints: Checkpoints
+    journal: Journal
+    attempt: int = 0
+
+
+class Step:
+    """A step function under the contract; made by `@step`.
+
+    The function's first parameter is annotated with its `Section`, the second is the `Run`, the others are inputs
+    (annotated with one of `INPUT_TYPES`) and plain arguments.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        self.name = function.__name__.replace("_", "-")
+        self.__doc__ = function.__doc__
+        self.package = Path(inspect.getfile(function)).parent
+        hints = get_type_hints(function)
+        names = list(inspect.signature(function).parameters)
+        self.section: type[Section] = hints[names[0]]
+        self.arguments: dict[str, Any] = {name: hints[name] for name in names[2:]}
+
+    def __call__(
+        self, params: Section | str, *, out: Path | str, code: str | None = None, **given: Any
+    ) -> dict[str, str]:
+        """Run the step under the contract; returns its fingerprint and its output's digest.
+
+        Args:
+            params: its section, or that section as JSON.
+            code: digest of the sources that the runner filed this execution under, if it did.
+            out: the output folder; what stands there is replaced when the step succeeds, and only then.
+            given: the step's own keyword arguments.
+
+        Raises:
+            UserError: bad parameters or inputs, or other code than the runner's; nothing half-written stays.
+        """
+        if code not in (None, self.code_digest()):
+            raise UserError(
+                f"The code of {self.name} is not what the pipeline was built with: run the pipeline again, "
+                "in containers with an image built anew (`ganflow image build`)."
+            )
+        section = check(params if isinstance(params, str) else params.model_dump_json(), self.section, self.name)
+        inputs, arguments = self._sort(given)
+        read = _digest_inputs(inputs)
+        fingerprint = self.fingerprint(section, arguments, read)
+        seed = _seed_everything(section, fingerprint)
+        with (
+            Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
+            _output_folder(Path(out)) as partial,
+        ):
+            run = Run(partial, fingerprint, read, seed, Checkpoints(fingerprint), journal)
+            self.function(section, run, **inputs, **arguments)
+            digest = digest_path(partial)
+            journal.output(digest)
+        run.checkpoints.remove()
+        return {"fingerprint": fingerprint, "digest": digest}
+
+    def fingerprint(self, section: Section, arguments: dict[str, Any], inputs: InputDigests) -> str:
+        """What an execution is filed under (64 hex digits): equal ones write equal bytes."""
+        return digest_json(
+            {
+                "step": self.name,
+                "params": section.model_dump(mode="json"),
+                "arguments": arguments,
+                "inputs": inputs,
+                "code": self.code_digest(),
+            }
+        )
+
+    def code_digest(self) -> str:
+        """Digest of what the step's behaviour hangs on: its own package's sources and `core`'s."""
+        return digest_code(self.package, CORE)
+
+    def _sort(self, given: dict[str, Any]) -> tuple[Inputs, dict[str, Any]]:
+        """What was given as typed inputs and plain arguments; an optional input may be left out."""
+        hints = {name: hint for name, hint in self.arguments.items() if name in given or hint != Path | None}
+        unknown = sorted(set(given) - set(hints))
+        missing = sorted(set(hints) - set(given))
+        if unknown or missing:
+            problems = [f"takes no {name}" for name in unknown] + [f"needs {name}" for name in missing]
+            raise UserError(f"The step {self.name} {', '.join(problems)}.")
+        typed: dict[str, Any] = dict.fromkeys(self.arguments)
+        for name, hint in hints.items():
+            try:
+                typed[name] = TypeAdapter(hint).validate_python(given[name])
+            except ValidationError as error:
+                raise UserError(f"{self.name}: {name}: {error.errors()[0]['msg']}, got {given[name]!r}.") from None
+        inputs = {name: value for name, value in typed.items() if self.arguments[name] in INPUT_TYPES}
+        return inputs, {name: value for name, value in typed.items() if name not in inputs}
+
+
+def step(function: Callable[..., None]) -> Step:
+    """Put a step function under the contract."""
+    return Step(function)
+
+
+def _digest_inputs(inputs: Inputs) -> InputDigests:
+    missing = [str(path) for value in inputs.values() for path in _flat(value) if not path.exists()]
+    if missing:
+        raise UserError(f"Input not found: {', '.join(missing)}; check the path or run the step that makes it.")
+    # The order in which a runner collects parallel tasks' outputs must not matter: lists are digested sorted.
+    return {
+        name: sorted(map(digest_path, value)) if isinstance(value, list) else value and digest_path(value)
+        for name, value in inputs.items()
+    }
+
+
+def _flat(value: Path | list[Path] | None) -> list[Path]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _seed_everything(section: Section, fingerprint: str) -> int:
+    """Seed Python, NumPy and (where the step computes with it) torch; switch deterministic algorithms on."""
+    import numpy as np
+
+    seed = int(fingerprint[:16], 16) >> 1
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    if isinstance(section, ComputeSection):
+        import torch
+
+        torch.manual_seed(seed)
+        # The public twin of use_deterministic_algorithms(True), which imports the compiler: 1.5 s a step.
+        torch.set_deterministic_debug_mode("error")
+        # Nothing here reads memory before it is written; filling it first costs 3 % of a training step.
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.set_num_threads(section.threads)
+    return seed
+
+
+@contextlib.contextmanager
+def _output_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that takes its place on success and vanishes on failure."""
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(out, ignore_errors=True)
+    partial.replace(out)

@@ -1,0 +1,22 @@
+"""Raw data, wherever they lie."""
+
+from pathlib import Path
+
+from components.core.storage.state import state_dir
+
+
+def fetch(source: str, digest: str) -> Path:
+    """The folder with the data of a digest: a local `source` itself, else a copy in the state folder.
+
+    Args:
+        source: a local folder, or what `components.core.storage.dataset` knows.
+        digest: of its content, as `source` was when it was taken.
+
+    Raises:
+        UserError: it is not there any more, or cannot be had unharmed.
+    """
+    if "://" not in source:
+        return Path(source)
+    from components.core.storage.dataset import fetch_dataset  # boto3 is imported only where something lies on S3
+
+    return fetch_dataset(source, digest, state_dir() / "data")

@@ -1,0 +1,22 @@
+"""The resumable training loop that all GANs and classifiers share."""
+
+from components.core.training.augment import as_floats, centre_crop, classic_copies, crop_and_flip, flip_and_shift
+from components.core.training.collapse import (
+    DIVERSITY,
+    MARGIN,
+    WINDOW,
+    CollapseWatch,
+    discriminator_margin,
+    vital_signs,
+)
+from components.core.training.loop import (
+    PREEMPTED,
+    RESTARTS,
+    Algorithm,
+    Batches,
+    Collapse,
+    History,
+    device,
+    restarting,
+    train,
+)
