@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+MANIFEST = ".ganflow.json"
+"""The file in a step's output that lists the others; no part of its content."""
+
 _CHUNK = 1 << 20
 
 
@@ -25,7 +28,7 @@ def digest_path(path: Path) -> str:
     """
     if not path.is_dir():
         return _digest_file(path)
-    return _digest_files(path, (file for file in path.rglob("*") if file.is_file()))
+    return _digest_files(path, (file for file in path.rglob("*") if file.is_file() and file != path / MANIFEST))
 
 
 def digest_code(*packages: Path) -> str:
