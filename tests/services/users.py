@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 
 
-def run_as(uid: int, function: Callable[[], object]) -> str:
+def run_as(uid: int, function: Callable[[], object], groups: Sequence[int] = ()) -> str:
     """What a function prints (the text of what it raises, too) when a fork of this process runs it as another user.
 
     What it imports must have been imported: this Python may lie where nobody else may read.
@@ -22,7 +22,7 @@ def run_as(uid: int, function: Callable[[], object]) -> str:
             for stream in (1, 2):
                 os.dup2(writer, stream)
             sys.stdout = sys.stderr = os.fdopen(writer, "w")
-            os.setgroups([])
+            os.setgroups(list(groups))
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
             function()
