@@ -1,10 +1,10 @@
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
 
 import pytest
+from disks import fill
 from hypothesis import given
 from hypothesis import strategies as st
 from users import let_in, needs_root, run_as
@@ -260,13 +260,6 @@ def test_any_file_name_is_known_again(tmp_path_factory, names):
                 (folder / name).write_text("")
     check_replaceable(out)
     assert set(content(out)) == names
-
-
-def fill(path):
-    """Let a file take all the room there is."""
-    with contextlib.suppress(OSError), path.open("wb", buffering=0) as stream:
-        while True:
-            stream.write(bytes(4096))
 
 
 def test_a_full_disk_is_told_in_a_sentence_and_the_old_output_stays(small_disk):
