@@ -22,7 +22,7 @@ from components.core.contract.outputs import check_replaceable, replacing
 from components.core.contract.params import ComputeSection, Section, check
 from components.core.contract.turns import turn
 from components.core.errors import UserError
-from components.core.storage import Checkpoints, digest_code, digest_json, digest_path
+from components.core.storage import Checkpoints, digest_code, digest_json, digest_path, state_dir
 from components.core.telemetry import Journal
 
 CORE = Path(__file__).parents[1]
@@ -216,8 +216,8 @@ def _told(name: str, out: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if _is_full(error, out):
-            raise UserError(f"{name} found no room on the disk ({error}); make room and run it again.") from error
+        if place := _full_disk(error, out):
+            raise UserError(f"{name} found no room on the disk of {place}; make room and run it again.") from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(
                 f"{name} may not use {error.filename} ({error.strerror}); mend the permissions and run it again."
@@ -225,10 +225,20 @@ def _told(name: str, out: Path) -> Iterator[None]:
         raise
 
 
-def _is_full(error: Exception, out: Path) -> bool:
-    """Whether a failure comes from a full disk; NumPy and SimpleITK do not say so, safetensors in its words only."""
-    full = {os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)}
-    if any(words in str(error) for words in full):
-        return True
-    there = next(each for each in out.absolute().parents if each.exists())
-    return shutil.disk_usage(there).free < _LITTLE
+def _full_disk(error: Exception, out: Path) -> str:
+    """A place on the disk whose lack of room a failure comes from, "" where it comes from something else.
+
+    NumPy and SimpleITK do not say so, safetensors in its words only.
+    """
+    short = [str(path) for path in (out, state_dir()) if _room(path) < _LITTLE]
+    said = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+    return (
+        (getattr(error, "filename", None) or " or ".join(short or map(str, (out, state_dir()))))
+        if said or short
+        else ""
+    )
+
+
+def _room(path: Path) -> int:
+    """Bytes left on the disk of what lies, or will lie, at `path`."""
+    return shutil.disk_usage(next(each for each in path.absolute().parents if each.exists())).free

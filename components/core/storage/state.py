@@ -20,13 +20,13 @@ def make_folder(path: Path) -> Path:
         UserError: it cannot be made or written to.
     """
     try:
-        for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
+        for missing in reversed([each for each in (path, *path.parents) if not each.is_dir()]):
             missing.mkdir(exist_ok=True)
             _share(missing, 0o2777)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise refusal(path, error) from error
+        raise refusal(Path(error.filename or path), error) from error
     return path
 
 

@@ -60,9 +60,7 @@ def test_what_lies_in_a_folder_like_tmp_is_not_open_to_everybody(tmp_path):
 
 def test_a_file_where_a_folder_should_be_is_told(tmp_path):
     (tmp_path / "home").write_text("")
-    with pytest.raises(
-        UserError, match=r"home/locks cannot be written to \(Not a directory\); make room there, or set"
-    ):
+    with pytest.raises(UserError, match=r"home cannot be written to \(File exists\); make room there, or set"):
         make_folder(tmp_path / "home" / "locks")
 
 
