@@ -97,7 +97,7 @@ def _lock(descriptor: int) -> None:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(0.02)
-    print("Another process executes the same step on the same inputs; waiting for its result.", file=sys.stderr)
+    sys.stderr.write("Another process executes the same step on the same inputs; waiting for its result.\n")
     return fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
