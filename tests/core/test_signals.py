@@ -41,8 +41,8 @@ def end(process, *numbers):
     """What a process says until its end, and its exit code, after signals."""
     for number in numbers:
         process.send_signal(number)
-    said = process.communicate(timeout=60)[0].split()
-    return said, process.returncode
+    said = process.stdout.read().split()  # communicate would not have what readline has read ahead
+    return said, process.wait()
 
 
 def ignoring():
