@@ -44,6 +44,8 @@ def fetch_dataset(source: str, digest: str, folder: Path) -> Path:
     if not _DIGEST.fullmatch(digest) or not source.startswith((S3, DVC)):
         raise UserError(f"Data cannot be fetched from {source} with the digest {digest}; submit the pipeline again.")
     final = folder / digest
+    if final.exists():  # whoever fetched it, and may write there
+        return final
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{digest}.lock"):

@@ -21,7 +21,7 @@ from components.core.errors import UserError
 CONNECTIONS = 8
 """Requests under way at a time."""
 
-_VERSIONS = 5
+_VERSIONS = 3
 """How many versions of an object are begun to be read, each replaced meanwhile, before that is an error."""
 
 _DENIED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
