@@ -6,6 +6,7 @@ the objects of a DVC remote, whose digest is DVC's own of a folder: the MD5 of i
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -73,6 +74,7 @@ def _fill(source: str, digest: str, target: Path, final: Path) -> None:
         if source.startswith(DVC):
             raise
         raise _changed(root) from changed
+    os.sync()  # else a power cut might leave empty files under the name of whole ones
     target.replace(final)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,8 +64,8 @@ class S3Folder:
         self._bucket = parts[1]
         self._prefix = "".join(f"{part}/" for part in (parts[2] or "").split("/") if part)
         self.uri = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
-        # The transfer manager holds every request to the ETag, and asks for it by none of its own, only where answers'
-        # checksums are not required; they would not be there for the ranges in which it reads large objects.
+        # Where answers' checksums are not required, the transfer manager holds all requests to one ETag, and asks for
+        # it by none of its own. But then threads of the queue put the rest of an object into it: it must not be full.
         config = Config(
             connect_timeout=10,
             max_pool_connections=CONNECTIONS,
@@ -73,12 +74,9 @@ class S3Folder:
         )
         with self._telling():
             self._client = boto3.Session().client("s3", config=config)
-        self._transfers = TransferManager(
-            self._client,
-            TransferConfig(
-                max_request_concurrency=CONNECTIONS, max_submission_concurrency=CONNECTIONS, max_io_queue_size=100
-            ),
-        )
+        settings = {"max_request_concurrency": CONNECTIONS, "max_submission_concurrency": CONNECTIONS}
+        queues = {"max_request_queue_size": sys.maxsize, "max_io_queue_size": 100}
+        self._transfers = TransferManager(self._client, TransferConfig(**settings, **queues))
 
     def __enter__(self) -> "S3Folder":
         return self

@@ -1,14 +1,18 @@
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from proxy import proxy
 from s3 import BUCKET
+from s3transfer.manager import TransferConfig
 
 from components.core.errors import UserError
-from components.core.storage.s3 import Absent, Changed, S3Folder
+from components.core.storage import s3 as s3_module
+from components.core.storage.s3 import CONNECTIONS, Absent, Changed, S3Folder
 
 PIECE = 8 << 20
 """Bytes of a large object that one request asks for."""
@@ -125,6 +129,19 @@ def test_only_the_version_asked_for_is_downloaded(folder, put, tmp_path):
     assert (tmp_path / "copy").read_bytes() == OLD
     with pytest.raises(Absent):
         folder.download("y", tmp_path / "copy", old.etag)
+
+
+def test_many_large_objects_at_once_do_not_wait_for_each_other(uri, monkeypatch, tmp_path):
+    monkeypatch.setattr(s3_module, "TransferConfig", partial(TransferConfig, multipart_chunksize=1 << 16))
+    (tmp_path / "large").write_bytes(OLD[:PIECE])
+    folder = S3Folder(uri)
+    with ThreadPoolExecutor(2 * CONNECTIONS) as pool:
+        names = [
+            str(number) for number in range(2 * CONNECTIONS)
+        ]  # together more pieces than boto3's queue has room for
+        list(pool.map(lambda name: folder.upload(tmp_path / "large", name), names))
+        list(pool.map(lambda name: folder.download(name, tmp_path / name), names))
+    assert {(tmp_path / name).read_bytes() for name in names} == {OLD[:PIECE]}
 
 
 def test_a_large_file_is_uploaded_in_parts_so_that_there_is_no_largest(folder, put):
