@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from components.core.errors import UserError
 from components.core.storage.state import state_dir
+
+if TYPE_CHECKING:
+    from components.core.storage.s3 import S3Folder
 
 
 class Checkpoints:
@@ -50,10 +54,29 @@ def _files(uri: str) -> _Files:
     if uri.startswith("s3://"):
         from components.core.storage.s3 import S3Folder
 
-        return S3Folder(uri)
+        return _Objects(S3Folder(uri))
     if "://" in uri:
         raise UserError(f"Checkpoints cannot be kept at {uri}; set CHECKPOINT_URI to a folder or s3://bucket/prefix.")
     return _LocalFolder(Path(uri))
+
+
+class _Objects:
+    """Files of a folder on S3."""
+
+    def __init__(self, folder: "S3Folder") -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> bytes | None:
+        return self._folder.read(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        with tempfile.NamedTemporaryFile() as stream:
+            stream.write(content)
+            stream.flush()
+            self._folder.upload(Path(stream.name), name)
+
+    def remove(self) -> None:
+        self._folder.delete(entry.name for entry in self._folder.list())
 
 
 class _LocalFolder:

@@ -6,7 +6,8 @@ from s3 import BUCKET, DENIED_KEY, DENIED_SECRET
 
 from components.core.errors import UserError
 from components.core.storage import Checkpoints
-from components.core.storage.s3 import PIECE
+
+PIECE = 8 << 20
 
 
 @pytest.fixture(params=["folder", "s3"])
