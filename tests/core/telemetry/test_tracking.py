@@ -85,7 +85,7 @@ def deliver(journals: Path) -> None:
 
 
 def left(journals: Path) -> list[Path]:
-    return [path.parent for path in journals.glob("*/events.jsonl")]
+    return [path.parent for path in journals.glob("*/journal.db")]
 
 
 def all_runs() -> list[mlflow.entities.Run]:
@@ -356,7 +356,8 @@ def test_a_store_whose_making_is_killed_is_made_by_the_next(home: Path):
 def test_what_a_former_courier_left_behind_is_delivered(journals: Path):
     with open_journal() as journal:
         pass
-    os.utime(journal.folder / "events.jsonl", (0, 0))
+    for path in journal.folder.iterdir():
+        os.utime(path, (0, 0))
     deliver(journals)
     assert the_run().info.status == "FINISHED"
 
