@@ -1,5 +1,6 @@
 """The contract that wraps every step, and the parameters it is given. `component` is its Kubeflow face."""
 
+from components.core.contract.outputs import check_replaceable, replacing
 from components.core.contract.params import (
     DEFAULT_PROFILE,
     ComputeSection,

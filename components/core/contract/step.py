@@ -6,7 +6,9 @@ under it, writes outputs to a temporary folder and renames that into place, and 
 """
 
 import contextlib
+import errno
 import inspect
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,12 +18,18 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from components.core.contract.outputs import check_replaceable, replacing
 from components.core.contract.params import ComputeSection, Section, check
+from components.core.contract.turns import turn
 from components.core.errors import UserError
 from components.core.storage import Checkpoints, digest_code, digest_json, digest_path
 from components.core.telemetry import Journal
 
 CORE = Path(__file__).parents[1]
+
+_LITTLE = 1 << 16  # bytes that a full disk may still have
+
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 INPUT_TYPES = (Path, list[Path], Path | None)
 """Annotations that make a parameter of a step an input file or folder; all others are plain arguments."""
@@ -79,11 +87,12 @@ class Step:
         Args:
             params: its section, or that section as JSON.
             code: digest of the sources that the runner filed this execution under, if it did.
-            out: the output folder; what stands there is replaced when the step succeeds, and only then.
+            out: the output folder; what a step wrote there before is replaced when this one succeeds, and only then.
             given: the step's own keyword arguments.
 
         Raises:
-            UserError: bad parameters or inputs, or other code than the runner's; nothing half-written stays.
+            UserError: bad parameters or inputs, other code than the runner's, an `out` that may not be replaced, inputs
+                that changed meanwhile, or no room; nothing half-written stays.
         """
         if code not in (None, self.code_digest()):
             raise UserError(
@@ -92,18 +101,30 @@ class Step:
             )
         section = check(params if isinstance(params, str) else params.model_dump_json(), self.section, self.name)
         inputs, arguments = self._sort(given)
+        out = Path(out)
+        check_replaceable(out, [path for value in inputs.values() for path in _flat(value)])
         read = _digest_inputs(inputs)
         fingerprint = self.fingerprint(section, arguments, read)
         seed = _seed_everything(section, fingerprint)
         with (
+            _told(self.name, out),
             Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
-            _output_folder(Path(out)) as partial,
+            turn(fingerprint, out) as mine,
         ):
-            run = Run(partial, fingerprint, read, seed, Checkpoints(fingerprint), journal)
-            self.function(section, run, **inputs, **arguments)
-            digest = digest_path(partial)
+            digest = mine.digest
+            if digest:
+                journal.tags({"ganflow.reused": "true"})
+            else:
+                checkpoints = Checkpoints(fingerprint)
+                with replacing(out) as partial, _told(self.name, out):
+                    self.function(
+                        section, Run(partial, fingerprint, read, seed, checkpoints, journal), **inputs, **arguments
+                    )
+                    _check_unchanged(inputs, read)
+                    digest = digest_path(partial)
+                mine.note(digest)
+                checkpoints.remove()
             journal.output(digest)
-        run.checkpoints.remove()
         return {"fingerprint": fingerprint, "digest": digest}
 
     def fingerprint(self, section: Section, arguments: dict[str, Any], inputs: InputDigests) -> str:
@@ -156,6 +177,12 @@ def _digest_inputs(inputs: Inputs) -> InputDigests:
     }
 
 
+def _check_unchanged(inputs: Inputs, read: InputDigests) -> None:
+    now = _digest_inputs(inputs)
+    if changed := [name for name in inputs if now[name] != read[name]]:
+        raise UserError(f"What {', '.join(changed)} leads to changed while the step read it; run it again.")
+
+
 def _flat(value: Path | list[Path] | None) -> list[Path]:
     return value if isinstance(value, list) else [value] if value else []
 
@@ -168,6 +195,8 @@ def _seed_everything(section: Section, fingerprint: str) -> int:
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     if isinstance(section, ComputeSection):
+        if os.environ.get(_CUBLAS) not in (":4096:8", ":16:8"):  # else the first matrix product on CUDA is an error
+            os.environ[_CUBLAS] = ":4096:8"
         import torch
 
         torch.manual_seed(seed)
@@ -180,15 +209,26 @@ def _seed_everything(section: Section, fingerprint: str) -> int:
 
 
 @contextlib.contextmanager
-def _output_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place on success and vanishes on failure."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-    partial.mkdir(parents=True)
+def _told(name: str, out: Path) -> Iterator[None]:
+    """Tell in one sentence what the machine refuses; everything else is the step's own mistake."""
     try:
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        yield
+    except UserError:
         raise
-    shutil.rmtree(out, ignore_errors=True)
-    partial.replace(out)
+    except Exception as error:
+        if _is_full(error, out):
+            raise UserError(f"{name} found no room on the disk ({error}); make room and run it again.") from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(
+                f"{name} may not use {error.filename} ({error.strerror}); mend the permissions and run it again."
+            ) from error
+        raise
+
+
+def _is_full(error: Exception, out: Path) -> bool:
+    """Whether a failure comes from a full disk; NumPy and SimpleITK do not say so, safetensors in its words only."""
+    full = {os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)}
+    if any(words in str(error) for words in full):
+        return True
+    there = next(each for each in out.absolute().parents if each.exists())
+    return shutil.disk_usage(there).free < _LITTLE
