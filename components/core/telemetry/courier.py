@@ -23,15 +23,16 @@ from typing import Any
 
 from filelock import FileLock
 
+from components.core.storage import make_folder
 from components.core.telemetry.environment import in_pod, shown
 from components.core.telemetry.journal import (
     ARTIFACTS,
     DELIVERY_SECONDS,
     OUTAGE_SECONDS,
     PIPELINE,
+    PROGRESS,
     is_alive,
     remove,
-    share,
     visiting,
 )
 from components.core.telemetry.record import DELIVERABLE, Event, Point, Record, Stillborn, Torn
@@ -80,7 +81,7 @@ class Courier:
         self._moved = time.monotonic()
 
     def __enter__(self) -> "Courier":
-        share(self._journals)
+        make_folder(self._journals)
         self._orphans = {folder for folder in self._folders() if _is_orphan(folder)}
         self._thread.start()
         return self
@@ -136,6 +137,7 @@ class Courier:
         except (BlockingIOError, FileNotFoundError):  # another courier has it, or had it
             return
         except Stillborn:
+            self._refused.add(folder)
             if _is_orphan(folder):
                 self._set_aside(folder, "nothing was written down") if _holds_artifacts(folder) else remove(folder)
         except Torn as error:
@@ -191,7 +193,7 @@ class Courier:
     def _set_aside(self, folder: Path, reason: str) -> None:
         """Take a journal out of the way that cannot be read; `_tidy` removes it one day."""
         aside = self._journals / SET_ASIDE
-        share(aside)
+        make_folder(aside)
         folder.replace(aside / folder.name)
         _log.error("%s cannot be read (%s) and is now in %s for %d days.", folder, reason, aside, KEEP_DAYS)
 
@@ -340,13 +342,9 @@ class _Delivery:
             _log.error("%s: left out: %s", self.folder, refusal)
 
 
-@contextlib.contextmanager
-def _roomless() -> Iterator[None]:
+def _roomless() -> contextlib.AbstractContextManager[None]:
     """Go on though the disk is too full for a note: at worst something is delivered again, which does no harm."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        _log.warning("A courier's note cannot be written: %s", error)
+    return contextlib.suppress(sqlite3.OperationalError)
 
 
 def _patience(on_duty: bool) -> float:
@@ -372,7 +370,9 @@ def _lives(folder: Path) -> bool:
 
 
 def _last_change(folder: Path) -> float:
-    return max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime)
+    """When the step of a journal last told of itself, in seconds since 1970."""
+    path = folder / PROGRESS
+    return (path if path.exists() else folder).stat().st_mtime
 
 
 def _holds_artifacts(folder: Path) -> bool:

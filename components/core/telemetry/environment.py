@@ -34,7 +34,7 @@ def tracking_uri() -> str:
 
 def shown(text: str) -> str:
     """A URI, or a text with some in it, without the users and passwords that they may hold."""
-    return _PASSWORD.sub(r"\1=…", _USER_INFO.sub("", text))
+    return _PASSWORD.sub(r"\1=…", _USER_INFO.sub("", text)) if "@" in text or "=" in text else text
 
 
 def in_pod() -> bool:

@@ -12,6 +12,7 @@ on. A journal is its user's alone: others may share the folder of journals, not 
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -33,6 +34,8 @@ from filelock import FileLock
 
 from components.core import signals
 from components.core.errors import UserError
+from components.core.storage import make_folder
+from components.core.storage.state import refusal
 from components.core.telemetry.environment import environment_tags, in_pod, journals_dir, shown, tracking_uri
 from components.core.telemetry.record import FILE, Record, Stillborn, Torn
 
@@ -87,7 +90,7 @@ class Journal:
         facts = {"journal": self.name, "tracking_uri": tracking_uri(), "time": time.time_ns() // 1_000_000, **start}
         own = {kind: facts.pop(kind) for kind in ("params", "tags") if kind in facts}
         with self._writing():
-            share(journals)
+            make_folder(journals)
             self.folder.mkdir(mode=0o700)
             self._lock = FileLock(self.folder / STEP_LOCK)
             self._lock.acquire()  # before the first event: events without the lock are a dead step's
@@ -163,8 +166,8 @@ class Journal:
         Raises:
             ValueError: MLflow would not take a name.
         """
-        wrong = sorted(name for name in {name for row in rows for name in row} if not _METRIC_NAME.fullmatch(name))
-        if wrong:
+        names = {name for row in rows for name in row}
+        if wrong := [name for name in sorted(names) if not _METRIC_NAME.fullmatch(name)]:
             raise ValueError(f"metric names of letters, digits and _ - . / : only, got {wrong}")
         with self._writing():
             self._record.add_metrics(rows, first, times or [time.time_ns() // 1_000_000] * len(rows))
@@ -208,7 +211,7 @@ class Journal:
 
     def warn(self, text: str) -> None:
         """Tell whoever runs the step, at once, and MLflow what looks wrong with it."""
-        print(f"{WARNING}{text}", file=sys.stderr, flush=True)
+        print(f"{WARNING}{shown(text)}", file=sys.stderr, flush=True)
         self.tags({"ganflow.warning": text})
 
     def output(self, digest: str) -> None:
@@ -283,14 +286,12 @@ class Journal:
         except FileNotFoundError:  # what shall be logged
             raise
         except (OSError, sqlite3.Error, Torn) as error:
-            raise UserError(
-                f"The journal {self.folder} cannot be written ({error}); "
-                "make room, or set GANFLOW_HOME to a folder on another disk."
-            ) from error
+            failure = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
+            raise refusal(self.folder, failure) from error
 
     def _note_progress(self, done: int, total: int) -> None:
         partial = self.folder / f".{PROGRESS}"
-        partial.write_text(json.dumps({**self._about, "done": done, "total": total}))
+        partial.write_text(shown(json.dumps({**self._about, "done": done, "total": total})))
         partial.replace(self.folder / PROGRESS)
 
     def _note(self, kind: str) -> dict[str, Any] | None:
@@ -361,14 +362,6 @@ def visiting(folder: Path) -> Iterator[None]:
     with (folder / COURIER_LOCK).open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-
-
-def share(folder: Path) -> None:
-    """Make a folder whose users are those of the folder it lies in."""
-    if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(PermissionError):  # another user made it, in this moment
-            folder.chmod(folder.parent.stat().st_mode & 0o7777)
 
 
 def remove(folder: Path) -> None:

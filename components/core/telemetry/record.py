@@ -98,9 +98,9 @@ class Record:
             if start is not None:
                 self._make(start)
             self._do("PRAGMA synchronous = NORMAL")
-            if not (found := self.note("start")):
+            self.start = start or self.note("start")
+            if not self.start:
                 raise Stillborn(folder)
-            self.start = found
         except BaseException:
             self._connection.close()
             raise
@@ -118,19 +118,22 @@ class Record:
             for place in range(begin, min(begin + _ROWS, len(rows))):
                 alike.setdefault(tuple(rows[place]), []).append(place)
             for names, places in alike.items():
-                whole = array("q", [*(first + place for place in places), *(times[place] for place in places)])
+                steps = array("q", [first + place for place in places])
+                moments = array("q", [times[place] for place in places])
                 values = array("d", [value for place in places for value in rows[place].values()])
-                self.add("metrics", {"names": names}, whole.tobytes() + values.tobytes())
+                self.add("metrics", {"names": names}, b"".join((steps, moments, values)))
 
     def events(self, *kinds: str, after: int = 0, limit: int = -1) -> list[Event]:
         """The first events of some kinds whose number is above `after`, in the order in which they were added."""
         marks = ",".join("?" * len(kinds))
         sql = f"SELECT * FROM event WHERE number > ? AND kind IN ({marks}) ORDER BY number LIMIT ?"
-        with _readable():
+        try:
             return [
                 Event(number, kind, moment, json.loads(content), data)
                 for number, kind, moment, content, data in self._do(sql, after, *kinds, limit)
             ]
+        except (TypeError, ValueError) as error:  # pages of former times, or of another file
+            raise Torn(str(error)) from error
 
     def note(self, kind: str) -> dict[str, Any] | None:
         """The content of the one event of a kind, if there is one."""
@@ -182,20 +185,11 @@ class Record:
         self._do("COMMIT")
 
     def _do(self, sql: str, *values: Any) -> list[Any]:
-        with _readable():
+        try:
             return self._connection.execute(sql, values).fetchall()
-
-
-@contextlib.contextmanager
-def _readable() -> Iterator[None]:
-    """Tell what never can be read from what cannot be read at this time."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            raise Torn(str(error)) from error
-        if "no such table" in str(error):
-            raise Stillborn(str(error)) from error
-        raise
-    except (TypeError, ValueError) as error:  # pages of former times, or of another file
-        raise Torn(str(error)) from error
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                raise Torn(str(error)) from error
+            if "no such table" in str(error):
+                raise Stillborn(str(error)) from error
+            raise

@@ -68,7 +68,7 @@ class Store:
         own = tracking_uri()
         self._uri = own if shown(own) == shown(uri) else uri
         self._file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-        self._lock = FileLock(f"{self._file}.lock", timeout=_LOCK_SECONDS) if self._file else None
+        self._lock = contextlib.nullcontext() if self._file is None else _lock_of(self._file)
 
     @contextlib.contextmanager
     def client(self) -> Iterator["MlflowClient"]:
@@ -79,7 +79,7 @@ class Store:
 
         if self._file:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock or contextlib.nullcontext():
+        with self._lock:
             try:
                 if self._file and not self._file.exists():
                     _make_tables(self._file)
@@ -207,6 +207,12 @@ def system_metrics() -> dict[str, float]:
         values |= {f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()}
         monitor.clear_metrics()
     return values
+
+
+def _lock_of(path: Path) -> FileLock:
+    """Who may write to a SQLite store may lock it."""
+    mode = {"mode": path.stat().st_mode & 0o666 | 0o600} if path.exists() else {}
+    return FileLock(f"{path}.lock", timeout=_LOCK_SECONDS, **mode)
 
 
 def _make_tables(path: Path) -> None:
