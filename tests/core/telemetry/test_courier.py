@@ -183,7 +183,7 @@ class TestPasswords:
 
     def test_are_nowhere_on_disk(self, home, monkeypatch):
         monkeypatch.delenv("GANFLOW_JOURNALS")
-        monkeypatch.setattr("components.core.telemetry.journal.DELIVERY_SECONDS", 10)
+        monkeypatch.setattr("components.core.telemetry.journal.DELIVERY_SECONDS", 0)
         uri = f"http://me:{PASSWORD}@127.0.0.1:{free_port()}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(UserError), open_journal(arguments={"source": f"{uri}/data"}) as journal:
