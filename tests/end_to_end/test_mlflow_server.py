@@ -212,7 +212,7 @@ class TestRefusals:
 
 
 class TestRegistrationsAtOnce:
-    PROCESSES, ROUNDS = 8, 6
+    PROCESSES, ROUNDS = 8, 3
 
     def test_the_best_is_champion_and_says_whom_it_followed(self, server, client, tmp_path):
         draw = random.Random(0)

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,8 @@ class Courier:
                     for folder in self._folders():
                         self._deliver(folder)
                     if first:
-                        self._tidy()
+                        with contextlib.suppress(OSError):  # another courier does the same
+                            self._tidy()
                 if stopping:
                     if not self._owed() or time.monotonic() - self._moved > _patience(duty.is_locked):
                         return
@@ -131,20 +132,25 @@ class Courier:
             return
         try:
             with visiting(folder):
-                alive = _lives(folder)  # asked before the events are read: the dead write no "end" afterwards
-                with contextlib.closing(Record(folder)) as record:
-                    self._visit(_Delivery(folder, record, Store(record.start["tracking_uri"]), alive))
+                self._open(folder)
         except (BlockingIOError, FileNotFoundError):  # another courier has it, or had it
             return
-        except Stillborn:
-            self._refused.add(folder)
-            if _is_orphan(folder):
-                self._set_aside(folder, "nothing was written down") if _holds_artifacts(folder) else remove(folder)
-        except Torn as error:
-            self._set_aside(folder, str(error))
         except Exception as error:  # whatever it is, a training must not end by it
             waiting.postpone()
             _log.warning("%s: to be tried again: %s", folder, shown(str(error)))
+
+    def _open(self, folder: Path) -> None:
+        """Deliver what is new in a journal, if it can be read."""
+        alive = _lives(folder)  # asked before the events are read: the dead write no "end" afterwards
+        try:
+            with contextlib.closing(Record(folder)) as record:
+                self._visit(_Delivery(folder, record, Store(record.start["tracking_uri"]), alive))
+        except Stillborn:
+            self._refused.add(folder)
+            if _is_orphan(folder):
+                self._set_aside(folder, "it has no beginning") if (folder / ARTIFACTS).exists() else remove(folder)
+        except Torn as error:
+            self._set_aside(folder, str(error))
 
     def _visit(self, delivery: "_Delivery") -> None:
         """Deliver what is new, and find out whose fault it is where that does not work."""
@@ -156,6 +162,7 @@ class Courier:
             if delivery.run():
                 self._moved = time.monotonic()
             self._sample(delivery)
+            store.delay = self._waiting[folder].delay = 0.0
         except Refused as refusal:
             self._refused.add(folder)
             self._waiting[folder].postpone(_REFUSED_SECONDS)
@@ -169,8 +176,6 @@ class Courier:
             else:
                 store.postpone()
                 _log.warning("%s: to be tried again: %s", folder, shown(str(error)))
-        else:
-            store.delay = self._waiting[folder].delay = 0.0
 
     def _longest(self) -> float:
         """How long anything waits at most for its turn, but for what is refused."""
@@ -243,7 +248,7 @@ class _Delivery:
     moved: bool = False
     delivered: int = 0
     """Number of the last event that was, even if the disk is too full to note it."""
-    problem: dict[str, Any] | None = field(default=None)
+    problem: dict[str, Any] | None = None
 
     def run(self) -> bool:
         """Deliver all that is new, then remove the journal if that was its end; whether anything was new."""
@@ -373,10 +378,6 @@ def _last_change(folder: Path) -> float:
     """When the step of a journal last told of itself, in seconds since 1970."""
     path = folder / PROGRESS
     return (path if path.exists() else folder).stat().st_mtime
-
-
-def _holds_artifacts(folder: Path) -> bool:
-    return (folder / ARTIFACTS).exists()
 
 
 def _is_orphan(folder: Path) -> bool:
