@@ -1,5 +1,6 @@
 """Couriers and what goes wrong for one journal: the others' delivery, what is told, what stays on disk."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -318,22 +319,35 @@ def test_a_pipeline_run_that_is_refused_leaves_nothing(home, journals, monkeypat
     assert left(journals) == []
 
 
-def test_a_signal_ends_the_run_as_killed_at_once(journals):
-    code = (
-        "import os, signal\n"
-        "from components.core import signals\n"
-        "from components.core.telemetry import Journal\n"
-        "signals.obey()\n"
-        "with Journal.open('x', {}, {}, 'f' * 64, {}) as journal:\n"
-        "    journal.metrics({'loss': 1.0}, 0)\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    raise AssertionError\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 75
+LOG_UNTIL_KILLED = """
+import os, random, signal, threading, time
+from components.core import signals
+from components.core.telemetry import Journal
+
+def kill():
+    time.sleep(random.random() / 20)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+signals.obey()
+with Journal.open("x", {}, {}, "f" * 64, {}) as journal:
+    threading.Thread(target=kill).start()
+    step = 0
+    while True:
+        journal.history([{"loss": float(step)}] * 3, step)
+        journal.progress(step, 10**9)
+        journal.tags({"step": str(step)})
+        step += 3
+"""
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_signal_in_the_middle_of_anything_ends_the_run_as_killed(journals, attempt):
+    done = subprocess.run([sys.executable, "-c", LOG_UNTIL_KILLED], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (75, "")
     (folder,) = left(journals)
-    record = Record(folder)
-    assert [event.content["status"] for event in record.events("end")] == ["KILLED"]
-    record.close()
+    with contextlib.closing(Record(folder)) as record:
+        assert record.events("metrics", "tags", "end")[-1].content == {"status": "KILLED", "error": ""}
+        assert len(record.events("end")) == 1
 
 
 def test_closing_twice_ends_a_run_once(journals):
