@@ -94,6 +94,7 @@ class Journal:
             self.folder.mkdir(mode=0o700)
             self._lock = FileLock(self.folder / STEP_LOCK)
             self._lock.acquire()  # before the first event: events without the lock are a dead step's
+            (self.folder / COURIER_LOCK).touch()  # here, or it would be root's where root is the first courier
             self._note_progress(0, 0)
             self._record = Record(self.folder, facts)
             for kind, values in own.items():
