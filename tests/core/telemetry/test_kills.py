@@ -79,6 +79,8 @@ def test_no_kill_loses_or_doubles_a_metric(forks, home, journals):
         for _ in range(draw.randrange(3)):
             run(carry, draw.randrange(3000), journals)
     assert min(deaths.values()) > 0
+    for path in journals.glob("*/progress.json"):
+        os.utime(path, (0, 0))  # a step killed before its first word leaves a folder that goes after a minute
     deliver(journals)
     assert left(journals) == []
     runs = {int(run.data.params["number"]): run for run in all_runs() if run.data.params}
