@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from joblib import cpu_count
 
 POLL_SECONDS = 1.0
 """Between two looks at the memory, which others take and free."""
@@ -52,6 +51,8 @@ class Machine:
     @classmethod
     def this(cls) -> "Machine":
         """What this process may use of the machine that it runs on: within its cgroup, its affinity, its devices."""
+        from joblib import cpu_count  # a quarter of a second, which only a run need take
+
         return cls(cpu_count(), available_memory(), _gpus())
 
     @contextlib.contextmanager
