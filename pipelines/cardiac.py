@@ -139,7 +139,7 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
         folds = dsl.Collected(gathered.outputs["gathered"])
         report = evaluation.evaluate(**fixed["evaluate"], folds=folds).outputs["report"]
         folds = dsl.Collected(gathered.outputs["gathered"])
-        evaluation.register(**fixed["register"], folds=folds, report=report)
+        evaluation.register(**fixed["register"], folds=folds, report=report).set_caching_options(False)
         place()
 
     return cardiac

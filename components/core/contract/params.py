@@ -68,10 +68,10 @@ def load_params(
         UserError: names every key that is unknown, of a wrong type or out of range.
     """
     tree = read_yaml(path)
-    profiles = tree.get("profiles", {})
+    profiles = _mapping(path, tree, "profiles")
     if profile != DEFAULT_PROFILE and profile not in profiles:
         raise UserError(f"There is no profile '{profile}'; choose one of {', '.join([DEFAULT_PROFILE, *profiles])}.")
-    values = _merge({pipeline: tree.get(pipeline, {})}, profiles.get(profile, {}), only=pipeline)
+    values = _merge({pipeline: tree.get(pipeline) or {}}, _mapping(path, profiles, profile), only=pipeline)
     for override in overrides:
         _apply(values, override, pipeline)
     return check(values[pipeline], model, pipeline)
@@ -114,11 +114,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing or is not YAML.
     """
     try:
-        return YAML(typ="safe").load(path) or {}
+        tree = YAML(typ="safe").load(path) or {}
     except FileNotFoundError:
         raise UserError(f"There is no {path}; run from the checkout or restore the file from Git.") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold names and their values, as the checkout's does.")
+    return tree
+
+
+def _mapping(path: Path, tree: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What stands under a name, which may be nothing."""
+    value = tree.get(name) or {}
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: {name}: must hold names and their values, got {json.dumps(value, default=str)}")
+    return value
 
 
 def _merge(base: dict[str, Any], change: Mapping[str, Any], only: str | None = None) -> dict[str, Any]:
@@ -149,7 +160,10 @@ def _apply(values: dict[str, Any], override: str, pipeline: str) -> None:
         if not isinstance(values.get(parent), dict):
             raise UserError(f"{'.'.join(parents[: position + 1])}: unknown parameter.")
         values = values[parent]
-    values[last] = YAML(typ="safe").load(text)
+    try:
+        values[last] = YAML(typ="safe").load(text)
+    except YAMLError:
+        raise UserError(f"{key.strip()}: the value {text} is not valid YAML; quote or close what is open.") from None
 
 
 def sentence(name: str, model: type[BaseModel], error: Mapping[str, Any]) -> str:
