@@ -140,11 +140,21 @@ def difference(blocks: Sequence[Block]) -> Difference:
         chance = scores.var(axis=1, ddof=1).mean() / trainings
         variance = chance + units
         freedom = variance**2 / (chance**2 / (count * (trainings - 1)) + units**2 / freedom) if variance else freedom
-    elif count > 1:
-        variance, freedom = scores.mean(axis=1).var(ddof=1), count - 1
     else:
-        variance, freedom = math.inf, math.inf
+        folds = of_trainings(scores.mean(axis=1))
+        variance, freedom = folds.error**2 * count, folds.freedom
     return Difference(float(scores.mean()), math.sqrt(max(variance, least) / count), float(freedom), trainings)
+
+
+def of_trainings(differences: Sequence[float]) -> Difference:
+    """The mean over trainings of a score that is a training's as a whole, as an Inception Score is: Student's t.
+
+    Args:
+        differences: of the two treatments, one for each pair of trainings.
+    """
+    count = len(differences)
+    error = float(np.std(differences, ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    return Difference(float(np.mean(differences)), error, count - 1 or math.inf, count)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

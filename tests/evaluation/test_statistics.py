@@ -22,6 +22,7 @@ from components.evaluation.statistics import (
     balanced_accuracy_shares,
     difference,
     holm,
+    of_trainings,
     unit_means,
 )
 
@@ -151,6 +152,22 @@ def test_without_an_effect_at_most_5_percent_of_verdicts_say_one(world):
     wrong = sum(verdict in ("yes", "no") for verdict in verdicts) / EXPERIMENTS
     assert wrong <= allowed(EXPERIMENTS)  # 7.2 %: one method with 5 % in a thousand shows more
     print(f"{world}: {100 * wrong:.1f} % say an effect, {100 * verdicts.count('yes') / EXPERIMENTS:.1f} % a gain")
+
+
+def test_photographs_rendered_by_every_seed_are_one_block():
+    random = np.random.default_rng(0)
+    seeds, photographs = random.normal(0, 0.5, (EXPERIMENTS, 5, 1)), random.normal(0, 1, (EXPERIMENTS, 1, 40))
+    gains = seeds + photographs + random.normal(0, 1, (EXPERIMENTS, 5, 40))
+    answers = [difference([Block(each, np.zeros(40, int))]).answer() for each in gains]
+    assert 1 - answers.count("not shown") / EXPERIMENTS <= allowed(EXPERIMENTS)
+
+
+def test_scores_of_whole_trainings_are_judged_by_students_t():
+    gains = [0.1, 0.3, 0.2, 0.25, 0.05]
+    found = of_trainings(gains)
+    assert found.p == pytest.approx(ttest_1samp(gains, 0).pvalue)
+    assert (found.answer(), found.scope) == ("yes", "this recipe")
+    assert of_trainings([0.1]).answer() == "open"
 
 
 def test_a_bootstrap_over_people_alone_finds_effects_where_there_are_none():
