@@ -22,7 +22,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 from scipy.stats import binom, norm
-from sklearn.metrics import roc_auc_score
 
 from components.evaluation.statistics import LEVEL, Block, Difference, auc_shares, difference, unit_means
 
@@ -115,12 +114,15 @@ def curves(level: float, experiments: int) -> tuple[list[float], list[float]]:
     """Mean area and standard deviation of a difference: one curve over all folds, and the mean of one a fold."""
     folds = World(people=100, level=level, scatter=0).experiments(experiments, seed=2)
     labels = np.concatenate([each for each, _ in folds])
-    pooled = np.concatenate([answers[:, :, 0, :, 1] for _, answers in folds], axis=-1)
-    one = np.array([[roc_auc_score(labels, scores) for scores in treatment] for treatment in pooled])
-    means = np.mean(
-        [[[roc_auc_score(each, a[:, 1]) for a in b[:, 0]] for b in answers] for each, answers in folds], axis=0
-    )
+    one = areas(labels, np.concatenate([answers for _, answers in folds], axis=-2))
+    means = np.mean([areas(*fold) for fold in folds], axis=0)
     return [found.mean() for found in (one, means)], [(found[1] - found[0]).std() for found in (one, means)]
+
+
+def areas(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Under the ROC curve: (people,) and (..., people, classes) → (...)."""
+    shares = auc_shares(labels, answers)
+    return sum(shares[..., labels == label].mean(axis=-1) for label in np.unique(labels))
 
 
 def main() -> int:
