@@ -72,6 +72,7 @@ def evaluate(params: EvaluateParams, run: Run, *, folds: list[Path]) -> None:
     report = CardiacReport.read(folds, params.windows)
     report.save(run.out)
     run.journal.metrics(report.headline_metrics(), step=0)
+    run.journal.tags({"ganflow.verdict": report.verdict})
     run.journal.artifact(run.out / "report.html")
     run.journal.artifact(run.out / "metrics.json")
 
