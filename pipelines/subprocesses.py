@@ -18,7 +18,7 @@ import psutil
 from kfp import local
 from kfp.local import subprocess_task_handler
 
-PRELOADED = ["torch._dynamo", "accelerate", "safetensors.torch", "kfp.dsl.executor_main"]
+PRELOADED = ["torch._dynamo", "safetensors.torch", "kfp.dsl.executor_main"]
 """What costs most to import; none of ganflow's own modules, so that a task runs the code that is there when it starts.
 
 Torch imports its compiler in the first step of any optimiser.

@@ -161,7 +161,7 @@ class Journal:
         """Log scalars at one step of training."""
         self.history([values], step)
 
-    def history(self, rows: Sequence[Mapping[str, float]], first: int) -> None:
+    def history(self, rows: Sequence[Mapping[str, float]], first: int, times: Sequence[int] | None = None) -> None:
         """Log scalars of consecutive steps of training: `rows[i]` belongs to step `first + i`.
 
         Raises:
@@ -171,7 +171,7 @@ class Journal:
         if wrong:
             raise ValueError(f"metric names of letters, digits and _ - . / : only, got {wrong}")
         plain = [{key: float(value) for key, value in row.items()} for row in rows]
-        self._write("metrics", first=first, rows=plain)
+        self._write("metrics", first=first, rows=plain, times=times)
 
     def image(self, name: str, array: "np.ndarray") -> None:
         """Log a picture as artifact `<name>.png`.
