@@ -21,7 +21,7 @@ from kfp.local import subprocess_task_handler
 
 from components.core.signals import PREEMPTED, last_act, obey
 
-PRELOADED = ["torch._dynamo", "accelerate", "safetensors.torch", "kfp.dsl.executor_main"]
+PRELOADED = ["torch._dynamo", "safetensors.torch", "kfp.dsl.executor_main"]
 """What costs most to import; none of ganflow's own modules, so that a task runs the code that is there when it starts.
 
 Torch imports its compiler in the first step of any optimiser.

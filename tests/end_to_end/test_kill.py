@@ -16,7 +16,7 @@ from components.data_prep.step import acquire, prepare, prepare_digits, simulate
 from components.gan_training.cardiac_step import synthesize, train_egan
 from pipelines.pipeline import find
 
-KILLS = 5
+KILLS = {"fp32": 5, "bf16": 2}
 LENGTHS = {
     "cardiac.egan": "generations=60",
     "cardiac.simgan": "updates=120",
@@ -72,10 +72,20 @@ def arguments(name, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", KILLS)
 @pytest.mark.parametrize("section", LENGTHS)
-def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, inputs, tmp_path):
+def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, precision, inputs, tmp_path):
+    kill_and_compare(section, precision, inputs, tmp_path, KILLS[precision])
+
+
+def kill_and_compare(section, precision, inputs, tmp_path, planned):
+    """Train in `tmp_path` once undisturbed and once killed as often as planned; the bytes must be the same."""
     pipeline, name = section.split(".")
-    settings = [f"{section}.{LENGTHS[section]}", f"{section}.checkpoint_seconds=0.02"]
+    settings = [
+        f"{section}.{LENGTHS[section]}",
+        f"{section}.checkpoint_seconds=0.02",
+        f"{section}.precision={precision}",
+    ]
     params = getattr(find(pipeline).load("smoke", settings), name).model_dump_json()
 
     def start(out):
@@ -93,12 +103,12 @@ def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, in
     kills = 0
     while True:
         process = start("killed")
-        if kills < KILLS:
+        if kills < planned:
             process.join(timeout=random.uniform(0, duration / 3))
             kills += process.is_alive()
             process.kill()
         process.join()
-        if process.exitcode == 0 and kills == KILLS:
+        if process.exitcode == 0 and kills == planned:
             break
         if process.exitcode == 0:  # it outran the kills, as the machine is less busy now: kill another one, sooner
             shutil.rmtree(tmp_path / "killed")

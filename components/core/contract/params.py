@@ -33,8 +33,10 @@ class TrainingSection(ComputeSection):
     """Parameters that every training shares."""
 
     batch_size: int = Field(ge=1)
-    precision: Literal["no", "bf16", "fp16"] = Field(description="mixed precision, in Accelerate's words")
-    checkpoint_seconds: float = Field(gt=0, description="time between two checkpoints")
+    precision: Literal["fp32", "bf16"] = Field(
+        description="of matrix products and convolutions; weights, losses and metrics are fp32 always"
+    )
+    checkpoint_seconds: float = Field(gt=0, description="time between two checkpoints, with which metrics are sent")
 
 
 class GanSection(TrainingSection):
