@@ -186,14 +186,14 @@ def _anew(run: Run, attempt: int) -> Run:
 @contextlib.contextmanager
 def _ending_as_told() -> Iterator[list[int]]:
     """A list that has something in it when a signal came, by which the process ends where this context does."""
-    try:
-        with deferred() as received:
+    with deferred() as received:
+        try:
             yield received
-    except Collapse:
-        if not received:
-            raise
-    if received:
-        raise KeyboardInterrupt if received[0] == INTERRUPTED else SystemExit(PREEMPTED)
+        except Collapse:
+            if not received:
+                raise
+        if received:
+            raise KeyboardInterrupt if received[0] == INTERRUPTED else SystemExit(PREEMPTED)
 
 
 def _keep(history: History, step: int, observe: Callable[[int], Tensor | None]) -> None:

@@ -14,7 +14,6 @@ from components.core.contract import GanSection, Run, TrainingSection
 from components.core.errors import UserError
 from components.core.storage import Checkpoints
 from components.core.telemetry import Journal
-from components.core.telemetry.journal import read_events
 from components.core.training import (
     DIVERSITY,
     MARGIN,
@@ -89,11 +88,10 @@ def kill():
 def points(run):
     """What the journal was told of: values by step and metric, each with the times that it was given."""
     told = {}
-    for event, _ in read_events(run.journal.folder):
-        if event["event"] == "metrics":
-            for step, (row, time) in enumerate(zip(event["rows"], event["times"], strict=True), start=event["first"]):
-                for name, value in row.items():
-                    told.setdefault((step, name), []).append((value, time))
+    with run.journal.undelivered() as record:
+        for event in record.events("metrics"):
+            for name, value, time, step in event.points():
+                told.setdefault((step, name), []).append((value, time))
     return told
 
 
