@@ -1,11 +1,11 @@
 """Kills at random lines, and what must hold after every one."""
 
-import multiprocessing
 import random
 from collections import Counter
 from pathlib import Path
 
 import victim
+from forks import processes
 from mlflow import MlflowClient
 
 from components.core.storage import digest_path
@@ -17,9 +17,6 @@ PLACES = {
     "the delivery": ("telemetry/courier.py", "telemetry/tracking/store.py"),
 }
 """Files of `components/core` in whose lines processes die, by what they do there."""
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["victim"])
 
 
 def kill_and_check(place: str, folder: Path, kills: int, seed: int = 0) -> None:

@@ -1,6 +1,5 @@
 """Processes that register models at the same time, without the seconds that saving each model takes."""
 
-import multiprocessing
 import os
 import random
 import time
@@ -8,10 +7,10 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from forks import processes
+
 from components.core.telemetry import Journal
 from components.core.telemetry.courier import Courier
-
-PRELOADED = ["torch", "mlflow.pytorch", "components.core.telemetry.tracking"]
 
 
 def register_at_once(journals: Path, values: list[list[float]], name: Callable[[int], str]) -> None:
@@ -22,20 +21,18 @@ def register_at_once(journals: Path, values: list[list[float]], name: Callable[[
         values: of the metric, by process and round.
         name: of the registered model of a round.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    barrier = context.Barrier(len(values))
+    barrier = processes.Barrier(len(values))
     names = [name(number) for number in range(len(values[0]))]
-    processes = [
-        context.Process(target=_register, args=(dict(os.environ), journals, barrier, number, own, names))
+    registrars = [
+        processes.Process(target=_register, args=(dict(os.environ), journals, barrier, number, own, names))
         for number, own in enumerate(values)
     ]
     with Courier(journals):
-        for process in processes:
+        for process in registrars:
             process.start()
-        for process in processes:
+        for process in registrars:
             process.join()
-    assert [process.exitcode for process in processes] == [0] * len(processes)
+    assert [process.exitcode for process in registrars] == [0] * len(registrars)
 
 
 def _register(

@@ -1,6 +1,5 @@
 """Real processes, really killed: every trainer resumes and ends with the same bytes."""
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -8,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from forks import processes
 from trainers import execute
 
 from components.core.images import NO_FOLD, TEST_FOLD, ImageSet
@@ -27,9 +27,6 @@ LENGTHS = {
     "colour.train": "updates=50",
 }
 """By section of params.yaml."""
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["trainers"])
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """A trainer whose machine is taken away, and with it the disk, goes on elsewhere from its checkpoint on S3."""
 
-import multiprocessing
 import os
 import signal
 import time
 
 import pytest
+from forks import processes
 from s3 import BUCKET
 from trainers import execute
 
@@ -13,9 +13,6 @@ from components.core.storage import digest_path
 from components.core.training import PREEMPTED
 from components.data_prep.step import acquire, prepare_digits
 from pipelines.pipeline import find
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["trainers"])
 
 
 @pytest.fixture

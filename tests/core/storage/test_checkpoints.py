@@ -1,6 +1,5 @@
 import contextlib
 import io
-import multiprocessing
 import os
 import random
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import processes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from proxy import proxy
@@ -19,9 +19,6 @@ from s3 import BUCKET, DENIED_KEY, DENIED_SECRET
 from components.core.errors import UserError
 from components.core.storage import Checkpoints
 from components.core.storage.checkpoints import GENERATIONS, SILENCE
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["torch", "components.core.storage"])
 
 LARGE = bytes(range(256)) * 65536
 """Read from S3 in pieces."""

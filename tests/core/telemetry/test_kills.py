@@ -1,6 +1,5 @@
 """A step, its couriers and nothing else, each killed at any line: no metric is lost, none is there twice."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from deliveries import all_runs, deliver, left, open_journal, points
+from forks import processes
 
 pytestmark = [pytest.mark.usefixtures("home"), pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -18,14 +18,6 @@ KILLS = int(os.environ.get("KILLS", "10"))
 
 ROOM = "components/core/telemetry"
 STEPS = 60
-
-
-@pytest.fixture(scope="module")
-def forks():
-    """Processes that have imported what takes long."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "components.core.telemetry.courier", "deliveries"])
-    return context
 
 
 def die_at_line(number: int) -> None:
@@ -61,13 +53,13 @@ def carry(environment: dict[str, str], line: int, journals: Path) -> None:
     deliver(journals)
 
 
-def test_no_kill_loses_or_doubles_a_metric(forks, home, journals):
+def test_no_kill_loses_or_doubles_a_metric(home, journals):
     draw = random.Random(0)
     environment = {name: value for name, value in os.environ.items() if name.startswith(("GANFLOW", "MLFLOW"))}
     told, deaths = {}, {train: 0, carry: 0}
 
     def run(function, *arguments) -> None:
-        process = forks.Process(target=function, args=(environment, *arguments))
+        process = processes.Process(target=function, args=(environment, *arguments))
         process.start()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
