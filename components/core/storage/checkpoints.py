@@ -9,6 +9,7 @@ removes its own and those of writers who are gone. So several machines may compu
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -27,7 +28,7 @@ from components.core.storage.state import state_dir
 GENERATIONS = 2
 """States that a writer keeps: where the last cannot be read, the one before it is there."""
 
-SILENCE = 3600.0
+SILENCE = 600.0
 """Seconds without a new file, by the clock of where the files lie, after which another writer counts as gone."""
 
 _PAUSES = 10
@@ -42,6 +43,8 @@ _NAME = re.compile(
 )
 
 Loaded = TypeVar("Loaded")
+
+_log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -73,6 +76,8 @@ class Checkpoints:
             files = self._files(name)
             states = [file for file in files if file.is_state and file.path not in unreadable]
             if not states:
+                if unreadable:
+                    _log.warning("No checkpoint in %s is whole any more; what it was for begins anew.", self._folder)
                 return None
             state = max(states, key=lambda file: file.number)
             parts = {file.number: file for file in files if file.writer == state.writer and file.is_part}

@@ -211,7 +211,7 @@ def test_a_writer_that_is_done_leaves_a_living_ones_checkpoints(root):
 
 
 @pytest.mark.parametrize("by", ["removing", "going on"])
-def test_what_a_writer_left_who_is_silent_for_an_hour_is_removed(shared, by):
+def test_what_a_writer_left_who_is_silent_for_long_is_removed(shared, by):
     lost, alive = Checkpoints("f"), Checkpoints("f")
     append(lost, b"part")
     write(lost, b"lost", 1)
@@ -226,6 +226,14 @@ def test_what_a_writer_left_who_is_silent_for_an_hour_is_removed(shared, by):
     assert b"lost" not in [path.read_bytes() for path in states(shared)]
     assert b"alive" in [path.read_bytes() for path in states(shared)]
     assert not list(shared.glob("*.part-*"))
+
+
+def test_that_none_is_whole_any_more_is_told(shared, caplog):
+    write(Checkpoints("f"), b"state", 1)
+    (state,) = states(shared)
+    state.write_bytes(b"other")
+    assert read(Checkpoints("f")) is None
+    assert "No checkpoint in" in caplog.text
 
 
 def test_what_went_further_is_kept_however_silent_its_writer_is(shared):
