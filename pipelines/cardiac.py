@@ -153,7 +153,7 @@ def summary(metrics: Mapping[str, Any]) -> Table:
     for network, scores in metrics["accuracy"].items():
         if len(table.columns) == 1:
             for name in scores:
-                table.add_column(name, justify="right")
+                table.add_column(name, justify="right", no_wrap=True)
         cells = [f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}" for score in scores.values()]
         table.add_row(network, *cells)
     return table

@@ -77,8 +77,7 @@ def find(older_than: float = 0.0) -> list[Item]:
                     found.append(item)
     with contextlib.ExitStack() as stack:
         free = bool(found) and stack.enter_context(_unused(home / _LOCK))
-        turns = {each: stack.enter_context(_turn_of(each)) for each in found if each.kind == _CHECKPOINTS}
-        return [each for each in found if turns.get(each, free)]
+        return [each for each in found if (_is_over(each) if each.kind == _CHECKPOINTS else free)]
 
 
 def remove(items: Iterable[Item]) -> int:
@@ -121,6 +120,11 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
+def _is_over(checkpoints: Item) -> bool:
+    with _turn_of(checkpoints) as over:
+        return over
+
+
 @contextlib.contextmanager
 def _turn_of(checkpoints: Item) -> Iterator[bool]:
     """Whether no step is at a training, by the lock of `components.core.contract.turns`; none begins meanwhile."""
@@ -149,6 +153,8 @@ def _lock(path: Path, kind: int) -> Iterator[None]:
     descriptor = open_shared(path)
     try:
         fcntl.flock(descriptor, kind)
+        if not (path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))):
+            raise BlockingIOError(f"{path} is another's by now")
         yield
     finally:
         os.close(descriptor)

@@ -232,7 +232,12 @@ def _watched(
     def watched_execute(**given: Any) -> tuple[dict[str, Any], Status]:
         task = current.task = task_of(given)
         watch.tasks.append(task)
-        outputs, status = execute(**given)
+        try:
+            outputs, status = execute(**given)
+        except Exception as error:  # kfp.local loses it in a loop
+            task.state = "running"
+            task.printed.append(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+            outputs, status = {}, Status.FAILURE
         if task.state == "waiting":
             task.state = "cached"
         elif task.state == "running":

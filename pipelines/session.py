@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -25,7 +26,8 @@ from pipelines.placement import needs_here
 from pipelines.runners import Runner, Task, Watch, run_locally
 from pipelines.view import RunView, plain_console, warnings
 
-USER_ERROR = f"{UserError.__module__}.{UserError.__qualname__}: "
+USER_ERROR = re.compile(r"components\.core\.[\w.]+\.(UserError|TaskFailure|Collapse|Changed): ")
+"""Begins the last line of a task that ended by a sentence."""
 
 
 def run_session(
@@ -132,8 +134,8 @@ def _failures(watch: Watch) -> str:
 def _message(task: Task) -> str:
     lines = [shown(line) for line in task.printed]
     for number, line in enumerate(lines):
-        if line.startswith(USER_ERROR):
-            return "\n".join([line.removeprefix(USER_ERROR), *lines[number + 1 :]])
+        if sentence := USER_ERROR.match(line):
+            return "\n".join([line[sentence.end() :], *lines[number + 1 :]])
     last = lines[-1] if lines else "it ended without a word"
     try:
         log = make_folder(state_dir() / "logs") / f"{task.title.replace(' ', '_').replace('/', '_')}.log"

@@ -72,15 +72,20 @@ def deferred() -> Iterator[list[int]]:
     if not _is_main_thread():
         yield received
         return
-    with contextlib.ExitStack() as stack:
-        for number in _CODES:
-            stack.callback(signal.signal, number, signal.signal(number, _handle))
-        _waiting[id(received)] = received
-        stack.callback(_waiting.pop, id(received), None)
-        yield received
-    for number, code in _CODES.items():
-        if code in received:
-            signal.raise_signal(number)
+    try:
+        with contextlib.ExitStack() as stack:
+            for number in _CODES:
+                stack.callback(signal.signal, number, signal.signal(number, _handle))
+            _waiting[id(received)] = received
+            stack.callback(_waiting.pop, id(received), None)
+            yield received
+    except (KeyboardInterrupt, SystemExit):
+        received.clear()
+        raise
+    finally:
+        for number, code in _CODES.items():
+            if code in received:
+                signal.raise_signal(number)
 
 
 def _is_main_thread() -> bool:

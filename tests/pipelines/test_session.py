@@ -1,5 +1,7 @@
 """What a run leaves of its failures."""
 
+import pytest
+
 from pipelines.runners import Task
 from pipelines.session import _message
 
@@ -28,6 +30,7 @@ def test_a_log_that_finds_no_room_does_not_hide_the_failure(small_disk, monkeypa
     assert told.endswith("; run again to resume.")
 
 
-def test_a_user_error_of_a_task_is_its_whole_sentence():
-    line = "components.core.errors.UserError: these cannot be used:"
+@pytest.mark.parametrize("name", ["errors.UserError", "training.collapse.Collapse", "storage.s3.Changed"])
+def test_a_user_error_of_a_task_is_its_whole_sentence(name):
+    line = f"components.core.{name}: these cannot be used:"
     assert _message(failed("Traceback", line, "a.png: grey")) == "these cannot be used:\na.png: grey"

@@ -14,4 +14,4 @@ from components.core.contract.params import (
     sentence,
     write_params,
 )
-from components.core.contract.step import INPUT_TYPES, Run, Step, step
+from components.core.contract.step import INPUT_TYPES, Run, Step, registering_step, step

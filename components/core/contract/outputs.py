@@ -2,7 +2,7 @@
 
     NAME                   the output; `MANIFEST` in it lists the files that ganflow wrote
     .NAME.<id>.partial     being written, by the process that holds a lock on it; without one, rubbish
-    .NAME.<id>.finished    whole and on the disk, about to become NAME
+    .NAME.<id>.whole       whole and on the disk, about to become NAME
     .NAME.<id>.old         what NAME was, about to go
 
 All renaming happens under a lock on the folder that these lie in, which the kernel frees with its holder's last breath.
@@ -75,7 +75,7 @@ def replacing(out: Path) -> Iterator[Path]:
         with _told(out):
             _finish(partial)
             with deferred(), _renaming(out):
-                partial.rename(partial.with_suffix(".finished"))
+                partial.rename(partial.with_suffix(".whole"))
                 _check_kind(out)
                 _check_strangers(out)
                 rubbish = _settle(out)
@@ -118,12 +118,17 @@ def _check_strangers(out: Path) -> None:
 
 def _names(folder: Path) -> Iterator[str]:
     """Files and links below a folder, relative to it; its manifest aside."""
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
         links = [name for name in folders if Path(parent, name).is_symlink()]
         for name in (*files, *links):
             path = Path(parent, name).relative_to(folder).as_posix()
             if path != MANIFEST:
                 yield path
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _written(out: Path) -> set[str]:
@@ -140,17 +145,17 @@ def _settle(out: Path) -> list[Path]:
     Returns:
         Folders that nobody needs any more.
     """
-    kinds: dict[str, list[Path]] = {"partial": [], "finished": [], "old": []}
+    kinds: dict[str, list[Path]] = {"partial": [], "whole": [], "old": []}
     for path in out.parent.iterdir():
         if match := re.fullmatch(rf"\.{re.escape(out.name)}\.[0-9a-f]{{32}}\.({'|'.join(kinds)})", path.name):
             kinds[match[1]].append(path)
-    *_, newest = [None, *sorted(kinds["finished"] or kinds["old"], key=lambda path: path.stat().st_ctime_ns)]
-    if newest and (kinds["finished"] or not out.exists()):
+    *_, newest = [None, *sorted(kinds["whole"] or kinds["old"], key=lambda path: path.stat().st_ctime_ns)]
+    if newest and (kinds["whole"] or not out.exists()):
         if out.exists():
             kinds["old"].append(out.rename(_beside(out, "old")))
         newest.rename(out)
         _with_descriptor(out.parent, os.fsync)
-    rubbish = [path for path in kinds["finished"] + kinds["old"] if path.exists()]
+    rubbish = [path for path in kinds["whole"] + kinds["old"] if path.exists()]
     # Under this name nobody takes it for whole when it is half removed.
     return [path.rename(path.with_suffix(".partial")) for path in rubbish] + list(filter(_is_dead, kinds["partial"]))
 
@@ -201,7 +206,7 @@ def _finish(partial: Path) -> None:
     """Add the manifest and bring everything to the disk."""
     (partial / MANIFEST).unlink(missing_ok=True)  # a copied input's; a link leads into DVC's cache
     (partial / MANIFEST).write_text(json.dumps(sorted(_names(partial)), indent=1) + "\n")
-    folders = list(os.walk(partial))
+    folders = list(os.walk(partial, onerror=_refuse))
     paths = [Path(folder, name) for folder, _, names in folders for name in names]
     files = [path for path in paths if path.is_file() and not path.is_symlink()]
     for act in (_start_writing, os.fsync):  # all at once first: a third of the time

@@ -19,7 +19,7 @@ DEFAULT_PROFILE = "default"
 class Section(BaseModel):
     """One step's parameters: frozen, strictly typed, no unknown key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ComputeSection(Section):
@@ -87,7 +87,12 @@ def dump_params(pipeline: str, values: Section) -> str:
 
 
 def write_params(path: Path, pipeline: str, values: Section) -> None:
-    """Replace a pipeline's values in a YAML file; its comments, order and profiles stay."""
+    """Replace a pipeline's values in a YAML file; its comments, order and profiles stay.
+
+    Raises:
+        UserError: the file is missing or is not YAML.
+    """
+    read_yaml(path)
     yaml = YAML()
     yaml.width = 200
     tree = yaml.load(path)

@@ -69,8 +69,9 @@ class Step:
     (annotated with one of `INPUT_TYPES`) and plain arguments.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., None], *, registers: bool = False) -> None:
         self.function = function
+        self.registers = registers
         self.name = function.__name__.replace("_", "-")
         self.__doc__ = function.__doc__
         self.package = Path(inspect.getfile(function)).parent
@@ -109,7 +110,7 @@ class Step:
         with (
             _told(self.name, out),
             Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
-            turn(fingerprint, out) as mine,
+            turn(fingerprint, out, reuse=not self.registers) as mine,
         ):
             digest = mine.digest
             if digest:
@@ -123,8 +124,9 @@ class Step:
                     _check_unchanged(inputs, read)
                     digest = digest_path(partial)
                 mine.note(digest)
-                checkpoints.remove()
             journal.output(digest)
+            if not mine.digest:
+                _tidy(checkpoints, journal)
         return {"fingerprint": fingerprint, "digest": digest}
 
     def fingerprint(self, section: Section, arguments: dict[str, Any], inputs: InputDigests) -> str:
@@ -164,6 +166,11 @@ class Step:
 def step(function: Callable[..., None]) -> Step:
     """Put a step function under the contract."""
     return Step(function)
+
+
+def registering_step(function: Callable[..., None]) -> Step:
+    """Put a step under the contract that changes a registry: another execution's output does not stand for its own."""
+    return Step(function, registers=True)
 
 
 def _digest_inputs(inputs: Inputs) -> InputDigests:
@@ -206,6 +213,14 @@ def _seed_everything(section: Section, fingerprint: str) -> int:
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.set_num_threads(section.threads)
     return seed
+
+
+def _tidy(checkpoints: Checkpoints, journal: Journal) -> None:
+    """Forget the checkpoints of a step that is done, which no failure to do so can undo."""
+    try:
+        checkpoints.remove()
+    except UserError as error:
+        journal.warn(f"The checkpoints stay behind: {error}")
 
 
 @contextlib.contextmanager

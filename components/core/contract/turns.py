@@ -25,15 +25,16 @@ class Turn:
         digest: of the output, where another process wrote it while this one waited; else None.
     """
 
-    def __init__(self, descriptor: int, out: Path) -> None:
+    def __init__(self, descriptor: int, out: Path, *, reuse: bool) -> None:
         self._descriptor = descriptor
         self._out = out.absolute()
-        self.digest = self._reuse()
+        self.digest = self._reuse() if reuse else None
 
     def note(self, digest: str) -> None:
         """Let those who wait know that the output is there."""
         text = json.dumps({"out": str(self._out), "digest": digest}).encode()
         with contextlib.suppress(OSError):  # they compute it then
+            os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
 
     def _reuse(self) -> str | None:
@@ -54,7 +55,7 @@ class Turn:
 
 
 @contextlib.contextmanager
-def turn(fingerprint: str, out: Path) -> Iterator[Turn]:
+def turn(fingerprint: str, out: Path, *, reuse: bool = True) -> Iterator[Turn]:
     """Wait until no other process on this machine executes a fingerprint, and keep others waiting meanwhile.
 
     The kernel ends the turn of a process that dies. The file that is locked goes with the turn: those who wait have it
@@ -63,6 +64,7 @@ def turn(fingerprint: str, out: Path) -> Iterator[Turn]:
     Args:
         fingerprint: of the execution.
         out: where its output goes.
+        reuse: whether another process's output will do.
 
     Raises:
         UserError: the state folder cannot be written to.
@@ -75,7 +77,7 @@ def turn(fingerprint: str, out: Path) -> Iterator[Turn]:
                 _lock(descriptor)
             except OSError as error:
                 raise refusal(path, error) from error
-            mine = Turn(descriptor, out)
+            mine = Turn(descriptor, out, reuse=reuse)
             current = _is_at(path, descriptor)
             if mine.digest or current:
                 try:

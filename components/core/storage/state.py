@@ -10,7 +10,7 @@ from components.core.errors import UserError
 
 def state_dir() -> Path:
     """The folder of checkpoints, journals and caches: `$GANFLOW_HOME`, else `.ganflow` in the current folder."""
-    return Path(os.environ.get("GANFLOW_HOME", ".ganflow")).absolute()
+    return Path(os.environ.get("GANFLOW_HOME") or ".ganflow").absolute()
 
 
 def make_folder(path: Path) -> Path:

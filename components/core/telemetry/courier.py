@@ -28,6 +28,7 @@ from components.core.telemetry.environment import in_pod, shown
 from components.core.telemetry.journal import (
     ARTIFACTS,
     DELIVERY_SECONDS,
+    NAME,
     OUTAGE_SECONDS,
     PIPELINE,
     PROGRESS,
@@ -116,7 +117,7 @@ class Courier:
         found = []
         for path in self._journals.iterdir():
             with contextlib.suppress(FileNotFoundError):
-                if path.is_dir() and path.name != SET_ASIDE and _is_ours(path) and not path.name.startswith("."):
+                if NAME.fullmatch(path.name) and path.is_dir() and _is_ours(path):
                     found.append(path)
         return sorted(found, reverse=True)
 
@@ -205,10 +206,12 @@ class Courier:
     def _tidy(self) -> None:
         """Remove what was removed in part, and of journals that nobody could deliver or read those beyond bounds."""
         for path in self._journals.glob(".*/"):
-            if _is_ours(path):
+            if NAME.fullmatch(path.name[1:]) and _is_ours(path):
                 remove(path.with_name(path.name[1:]))
         now, size = time.time(), 0
-        aside = [path for path in self._journals.glob(f"{SET_ASIDE}/*/") if _is_ours(path)]
+        aside = [
+            path for path in self._journals.glob(f"{SET_ASIDE}/*/") if NAME.fullmatch(path.name) and _is_ours(path)
+        ]
         for folder in sorted([*self._folders(), *aside], key=lambda path: path.name, reverse=True):
             days = (now - _last_change(folder)) / _DAY
             if days > 7 and not _lives(folder):

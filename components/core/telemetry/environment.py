@@ -5,15 +5,18 @@ import getpass
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.core.storage import state_dir
 
 DIRTY = "-dirty"
 """Follows the commit in an image's revision where the checkout had changed since."""
 
-_USER_INFO = re.compile(r"(?<=://)[^/\s]*@")
-_PASSWORD = re.compile(r"(?<=[?&])(password|token|secret)=[^&\s\"']+", re.IGNORECASE)
+# Passwords may hold slashes and @: what follows a user and a colon goes up to the last @ of the word.
+_USER_INFO = re.compile(r"(?<=://)(?:[^\s/@]*:\S*|[^\s/@]+)@")
+_PASSWORD = re.compile(r"(?<=[?&])([\w-]*(?:password|token|secret|key|signature))=[^&\s\"']+", re.IGNORECASE)
 
 
 def journals_dir() -> Path:
@@ -35,6 +38,15 @@ def tracking_uri() -> str:
 def shown(text: str) -> str:
     """A URI, or a text with some in it, without the users and passwords that they may hold."""
     return _PASSWORD.sub(r"\1=…", _USER_INFO.sub("", text)) if "@" in text or "=" in text else text
+
+
+def without_secrets(value: Any) -> Any:
+    """A JSON value whose texts are `shown`."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, Mapping):
+        return {key: without_secrets(each) for key, each in value.items()}
+    return [without_secrets(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def in_pod() -> bool:

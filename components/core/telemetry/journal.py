@@ -36,7 +36,14 @@ from components.core import signals
 from components.core.errors import UserError
 from components.core.storage import make_folder
 from components.core.storage.state import refusal
-from components.core.telemetry.environment import environment_tags, in_pod, journals_dir, shown, tracking_uri
+from components.core.telemetry.environment import (
+    environment_tags,
+    in_pod,
+    journals_dir,
+    shown,
+    tracking_uri,
+    without_secrets,
+)
 from components.core.telemetry.record import FILE, Record, Stillborn, Torn
 
 if TYPE_CHECKING:
@@ -59,6 +66,9 @@ DELIVERY_SECONDS = 30
 OUTAGE_SECONDS = 180
 """How long the tracking server may be away at no cost, as for an update of it: so long a model waits to be registered,
 and a pod, whose journal goes with it, to end."""
+
+NAME = re.compile("[0-9a-f]+-[0-9a-f]{8}")
+"""Of a journal's folder; other folders are not ours."""
 
 _PROGRESS_SECONDS = 0.5
 _LOG_BYTES = 2**20
@@ -292,7 +302,7 @@ class Journal:
 
     def _note_progress(self, done: int, total: int) -> None:
         partial = self.folder / f".{PROGRESS}"
-        partial.write_text(shown(json.dumps({**self._about, "done": done, "total": total})))
+        partial.write_text(json.dumps(without_secrets({**self._about, "done": done, "total": total})))
         partial.replace(self.folder / PROGRESS)
 
     def _note(self, kind: str) -> dict[str, Any] | None:

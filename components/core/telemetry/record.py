@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from components.core.telemetry.environment import shown
+from components.core.telemetry.environment import without_secrets
 
 FILE = "journal.db"
 
@@ -109,7 +109,7 @@ class Record:
         """Add an event of this moment; no user or password of a URI gets into it."""
         now = time.time_ns() // 1_000_000
         sql = "INSERT INTO event (kind, time, content, data) VALUES (?, ?, ?, ?)"
-        self._do(sql, kind, now, shown(json.dumps(content)), data)
+        self._do(sql, kind, now, json.dumps(without_secrets(content)), data)
 
     def add_metrics(self, rows: Sequence[Mapping[str, float]], first: int, times: Sequence[int]) -> None:
         """Add metrics of consecutive steps, some rows an event."""
@@ -150,10 +150,6 @@ class Record:
         with self._transaction():
             self._connection.executemany("DELETE FROM event WHERE number = ?", [(each.number,) for each in events])
             self._do("UPDATE event SET time = max(time, ?) WHERE kind = 'start'", max(each.time for each in events))
-
-    def end(self, event: Event) -> None:
-        """Note that the end is delivered."""
-        self._do("UPDATE event SET kind = 'ended' WHERE number = ?", event.number)
 
     def last_sign(self) -> int:
         """When the step was last heard of, in milliseconds since 1970."""

@@ -62,7 +62,6 @@ class History:
         for row in rows:
             bad = [name for name, value in row.items() if not math.isfinite(value)]
             if bad:
-                self.tell()
                 raise UserError(
                     f"The training diverged at step {row['step']}: {', '.join(bad)} is not finite. "
                     "Lower the learning rate, or look at the data; the last good checkpoint is kept."
@@ -135,7 +134,6 @@ class History:
     def _report(self, step: int, diagnosis: str) -> None:
         text = f"The training collapsed at step {step}: {diagnosis}."
         if not self._warn_only:
-            self.tell()
             raise Collapse(
                 f"{text} Change its learning rates or its seed, or set on_collapse to restart; "
                 "the last checkpoint is kept."

@@ -224,9 +224,11 @@ def _resume(algorithm: Algorithm, history: History, run: Run, name: str) -> int:
         return 0
     state, parts = found
     algorithm.load_state_dict(state["algorithm"])
-    for recorded in [*parts, state["history"]]:
-        history.restore(recorded)
-    history.tell()
+    try:
+        for recorded in [*parts, state["history"]]:
+            history.restore(recorded)
+    finally:  # of a collapse, too
+        history.tell()
     torch.set_rng_state(state["cpu_rng"])
     if state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])

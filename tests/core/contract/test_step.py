@@ -159,3 +159,12 @@ def test_a_changed_line_of_code_changes_the_fingerprint(tmp_path):
         for name, code in (("a", STEP_FILE), ("b", STEP_FILE), ("c", STEP_FILE.replace("upper", "lower")))
     )
     assert same == copied != changed
+
+
+def test_a_step_that_is_done_stays_done_where_its_checkpoints_cannot_be_removed(tmp_path, source, monkeypatch, capfd):
+    def refuse(_):
+        raise UserError("S3 denies this.")
+
+    monkeypatch.setattr("components.core.storage.Checkpoints.remove", refuse)
+    write_text(Params(text="a"), source=source, more=[], fold=0, out=tmp_path / "out")
+    assert "warning: The checkpoints stay behind: S3 denies this." in capfd.readouterr().err

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import signal
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from components.core.contract import Run, Section, step
+from components.core.contract import Run, Section, registering_step, step
 from components.core.contract.turns import turn
 from components.core.errors import UserError
 from components.core.storage import digest_path, state_dir
+from components.core.telemetry.record import FILE, Record
 
 # A step that says when it begins, and goes on when the file "go" is there.
 PROGRAM = """
@@ -109,8 +111,11 @@ def locks():
 
 
 def journals_with(tag):
-    texts = [path.read_text() for path in Path(os.environ["GANFLOW_JOURNALS"]).glob("*/*") if path.is_file()]
-    return sum(f'"{tag}"' in text for text in texts)
+    found = 0
+    for path in Path(os.environ["GANFLOW_JOURNALS"]).glob(f"*/{FILE}"):
+        with contextlib.closing(Record(path.parent)) as record:
+            found += any(tag in event.content for event in record.events("tags"))
+    return found
 
 
 @pytest.mark.parametrize("same_out", [False, True])
@@ -208,3 +213,31 @@ def test_a_lock_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"locks cannot be written to \(File exists\)"):
         count(Params(text=str(tmp_path / "log")), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_a_registering_step_every_execution_counts(tmp_path):
+    """What it changes lies elsewhere, perhaps on another server."""
+    registry = []
+
+    class Params(Section):
+        pass
+
+    @registering_step
+    def enter(params: Params, run: Run) -> None:
+        registry.append(threading.current_thread().name)
+        (run.out / "entered").touch()
+
+    def execute(out):
+        enter(Params(), out=tmp_path / out)
+
+    with turn(fingerprint_of(enter, Params()), tmp_path / "a"):
+        waiting = threading.Thread(target=execute, args=["b"], name="second")
+        waiting.start()
+        time.sleep(0.5)
+    waiting.join()
+    execute("c")
+    assert registry == ["second", threading.current_thread().name]
+
+
+def fingerprint_of(called, params):
+    return called.fingerprint(params, {}, {})

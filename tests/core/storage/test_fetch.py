@@ -123,7 +123,7 @@ def nothing_under_a_final_name(tmp_path):
 
 
 def test_a_local_folder_is_taken_as_it_is(tmp_path):
-    assert fetch(str(tmp_path), "any") == tmp_path
+    assert fetch(str(tmp_path), digest_path(tmp_path)) == tmp_path
 
 
 def test_what_is_fetched_has_the_same_bytes_and_is_fetched_once(data, monkeypatch):

@@ -72,13 +72,29 @@ class TestEachForItself:
         assert left(journals) == []
 
     def test_a_step_killed_before_its_journal_began_leaves_nothing(self, journals):
-        folder = journals / "0-0"
+        folder = journals / "0-00000000"
         folder.mkdir(parents=True)
         for name in ("step.lock", "progress.json"):
             (folder / name).write_text("{}")
         age(folder, days=1)
         deliver(journals)
         assert not folder.exists()
+
+    def test_folders_of_others_among_the_journals_stay(self, journals):
+        theirs = [journals / name / "file" for name in ("photos", ".git", "set-aside/thesis")]
+        for file in theirs:
+            file.parent.mkdir(parents=True)
+            file.touch()
+            age(file.parent, days=400)
+        deliver(journals)
+        deliver(journals)
+        assert all(file.exists() for file in theirs)
+
+    def test_an_error_with_a_secret_between_quotes_is_delivered(self, journals):
+        with pytest.raises(RuntimeError), open_journal():
+            raise RuntimeError('cannot open "http://host/x?token=abc" now')
+        deliver(journals)
+        assert the_run().data.tags["ganflow.error"] == 'cannot open "http://host/x?token=…" now'
 
     def test_a_deleted_experiment_is_told_as_such_once_and_served_when_it_is_restored(
         self, journals, monkeypatch, caplog
@@ -173,8 +189,10 @@ class TestPasswords:
         [
             ("http://me:secret@host/x", "http://host/x"),
             ("http://me:se@cret@host:5000", "http://host:5000"),
-            ("url: http://me@host failed, and s3://key:secret@host/a@b", "url: http://host failed, and s3://host/a@b"),
+            ("url: http://me@host failed, and s3://key:secret@host/a@b", "url: http://host failed, and s3://b"),
+            ("postgresql://me:pa/ss@host/db", "postgresql://host/db"),
             ("postgresql://host/db?password=secret&x=1", "postgresql://host/db?password=…&x=1"),
+            ("https://host/x?a=1&access_token=secret", "https://host/x?a=1&access_token=…"),
             ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
             ("sqlite:////me@work/mlflow.db", "sqlite:////me@work/mlflow.db"),
         ],

@@ -301,5 +301,9 @@ def answering(uri: str) -> Iterator[None]:
         raise UserError(
             f"MLflow at {shown(uri)} cannot be used; start it or set MLFLOW_TRACKING_URI ({reason})."
         ) from error
-    except OSError as error:
-        raise UserError(f"MLflow's store {shown(uri)} cannot be opened; set MLFLOW_TRACKING_URI ({error}).") from error
+    except Exception as error:
+        # A file that is no database, or a database whose driver is not installed; SQLAlchemy is imported only then.
+        if not isinstance(error, OSError | ImportError) and not type(error).__module__.startswith("sqlalchemy."):
+            raise
+        reason = textwrap.shorten(shown(str(error)), 200)
+        raise UserError(f"MLflow's store {shown(uri)} cannot be opened; set MLFLOW_TRACKING_URI ({reason}).") from error
