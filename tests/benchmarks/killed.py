@@ -1,6 +1,6 @@
 """200 processes killed at random lines of the swap, the checkpoint, the journal and the delivery; nothing may be lost.
 
-Another number: `python tests/benchmarks/kills.py KILLS [SEED]`.
+Another number: `python tests/benchmarks/killed.py KILLS [SEED]`.
 """
 
 import sys
