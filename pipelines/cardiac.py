@@ -11,6 +11,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
 from components.classification.step import classify, sweep
@@ -139,19 +140,20 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
         folds = dsl.Collected(gathered.outputs["gathered"])
         report = evaluation.evaluate(**fixed["evaluate"], folds=folds).outputs["report"]
         folds = dsl.Collected(gathered.outputs["gathered"])
-        evaluation.register(**fixed["register"], folds=folds, report=report)
+        evaluation.register(**fixed["register"], folds=folds, report=report).set_caching_options(False)
         place()
 
     return cardiac
 
 
 def summary(metrics: Mapping[str, Any]) -> Table:
-    """Mean accuracies and their standard deviations, a row a classifier, a column a training set."""
-    table = Table("classifier", title="Accuracy on the test parts, %", box=SIMPLE)
+    """The verdict below mean accuracies and their standard deviations, a row a classifier, a column a training set."""
+    verdict = Text(metrics["primary"]["verdict"], style="bold", justify="left")
+    table = Table("classifier", title="Accuracy on the test parts, %", caption=verdict, box=SIMPLE)
     for network, scores in metrics["accuracy"].items():
         if len(table.columns) == 1:
             for name in scores:
-                table.add_column(name, justify="right")
+                table.add_column(name, justify="right", no_wrap=True)
         cells = [f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}" for score in scores.values()]
         table.add_row(network, *cells)
     return table

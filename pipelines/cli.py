@@ -1,11 +1,8 @@
 """The command `ganflow`."""
 
-import contextlib
-import gc
 import glob
+import json
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +10,8 @@ import typer
 
 from components.core.errors import UserError
 from pipelines import cluster_cli, image_cli
-from pipelines.options import INTERRUPTED, Data, Overrides, PipelineName, Profile
+from pipelines.interruption import RESUMABLE, interruptible
+from pipelines.options import Data, Json, Overrides, PipelineName, Profile
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,14 +46,20 @@ def run(
         str | None,
         typer.Option(metavar="REF", envvar="GANFLOW_IMAGE", help="Of the containers; the one built last if not given."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Run a pipeline on this machine and write DIR/report.html and DIR/metrics.json."""
+    """Run a pipeline on this machine and write DIR/report.html and DIR/metrics.json.
+
+    With --json: {state, run_id, tracking_uri, url, report, metrics, steps: [{step, arguments, state, fingerprint,
+    digest, outputs}]}. Exit codes: 0 done, 1 a task failed, 2 refused, 130 interrupted.
+    """
     from pipelines.pipeline import find
     from pipelines.session import run_session
 
     found = find(pipeline)
-    with _interruptible():
-        run_session(found, data, profile, overrides, out or Path("out") / pipeline, _runner(runner, image))
+    with interruptible(RESUMABLE):
+        target = out or Path("out") / pipeline
+        run_session(found, data, profile, overrides, target, _runner(runner, image), as_json=as_json)
 
 
 app.command("compile")(cluster_cli.compile_)
@@ -86,7 +90,7 @@ def step(
         raise UserError(f"There is no step '{name}'; choose one of {', '.join(steps)}.")
     called, section = steps[name]
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", pipeline)
-    with _interruptible():
+    with interruptible(RESUMABLE):
         called(section, **_arguments(called.arguments, given))
 
 
@@ -98,17 +102,45 @@ def params(
     write: Annotated[
         bool, typer.Option("--write", help="Put them into ./params.yaml, as `dvc repro` reads it.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Show a pipeline's parameters, changed by a profile and overrides and checked."""
+    """Show a pipeline's parameters, changed by a profile and overrides and checked.
+
+    With --json: {PIPELINE: {SECTION: {NAME: value}}}, as params.yaml has them.
+    """
     from components.core.contract import dump_params, write_params
     from pipelines.pipeline import find
 
     values = find(pipeline).load(profile, overrides)
     if write:
         write_params(Path("params.yaml"), pipeline, values)
-        typer.echo("Wrote params.yaml; `dvc repro` now uses these.")
-    else:
+        typer.echo("Wrote params.yaml; `dvc repro` now uses these.", err=as_json)
+    if as_json:
+        typer.echo(json.dumps({pipeline: values.model_dump(mode="json")}, indent=1))
+    elif not write:
         typer.echo(dump_params(pipeline, values), nl=False)
+
+
+@app.command()
+def clean(
+    older_than: Annotated[
+        str | None, typer.Option(metavar="7d", help="Only what nobody wrote or used for so long (s, m, h or d).")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove what ganflow keeps and no run uses: results, logs, fetched data, checkpoints of unfinished trainings."""
+    from components.core.storage import state_dir
+    from pipelines.cleaning import find, remove
+    from pipelines.quantities import seconds
+
+    items = find(seconds(older_than) if older_than else 0)
+    for kind in dict.fromkeys(item.kind for item in items):
+        sizes = [item.size for item in items if item.kind == kind]
+        typer.echo(f"{sum(sizes) / 1e6:10.1f} MB  {len(sizes):5}  {kind}")
+    if not items:
+        typer.echo(f"There is nothing to remove in {state_dir()}.")
+    elif yes or typer.confirm(f"Remove them from {state_dir()}?"):
+        typer.echo(f"Freed {remove(items) / 1e6:.1f} MB.")
 
 
 @app.command()
@@ -124,16 +156,6 @@ def colour(
 
     for picture in render_files(photographs, model, out):
         typer.echo(picture)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Say after Ctrl-C that nothing is lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("ganflow: interrupted; the same command goes on from the last checkpoints.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _runner(name: str, image: str | None) -> Any:
@@ -160,15 +182,3 @@ def _glob(pattern: str) -> list[Path]:
     if not found:
         raise UserError(f"Nothing matches {pattern}; run the steps that write there first.")
     return found
-
-
-def main() -> None:
-    """Run the command line; a `UserError` becomes its sentence and exit code 2."""
-    gc.set_threshold(10_000)  # Python's 700 cost a tenth of importing torch or MLflow, which is most of a short step
-    try:
-        app()
-    except UserError as error:
-        if os.environ.get("GANFLOW_DEBUG"):
-            raise
-        print(f"ganflow: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -1,18 +1,20 @@
 """The commands that concern a cluster: `ganflow compile | submit | schedule | status`."""
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.core.contract import DEFAULT_PROFILE
 from components.core.errors import UserError
+from pipelines.interruption import interruptible
 from pipelines.options import (
-    INTERRUPTED,
     Data,
     Host,
     Image,
+    Json,
     Namespace,
     Overrides,
     PipelineName,
@@ -125,17 +127,21 @@ def status(
     host: Host = None,
     namespace: Namespace = None,
     wait: Wait = False,
+    as_json: Json = False,
 ) -> None:
-    """Show the newest runs on a cluster, or one run's tasks."""
+    """Show the newest runs on a cluster, or one run's tasks.
+
+    With --json: [{id, name, state, created, url}], or of one run that and {tasks: [{step, arguments, state, seconds}]}.
+    """
     from pipelines.cluster import Cluster
 
     cluster = Cluster(host, namespace)
     if run is None:
-        _show_runs(cluster)
+        _show_runs(cluster, as_json)
     elif wait:
-        _wait(cluster, run)
+        _wait(cluster, run, as_json)
     else:
-        _show_run(cluster, run)
+        _show_run(cluster, run, as_json)
 
 
 def _package(
@@ -171,8 +177,13 @@ def _preview(pipeline: str, data: str | None, profile: str, overrides: list[str]
         typer.echo(task.line)
     if preview.problem:
         print(f"ganflow: results in MLflow are left out: {preview.problem}", file=sys.stderr)
-    known = sum(task.known_to is not None for task in preview.tasks)
-    typer.echo(f"{known} of {len(preview.tasks)} results are known here; on the cluster Kubeflow's own cache decides.")
+    cached = [task for task in preview.tasks if not task.always]
+    known = sum(task.known_to is not None for task in cached)
+    always = ", ".join(task.title for task in preview.tasks if task.always)
+    typer.echo(
+        f"{known} of {len(cached)} results are known here, {always} runs always; "
+        "on the cluster Kubeflow's own cache decides."
+    )
 
 
 def _version(
@@ -216,15 +227,14 @@ def _say_links(cluster: "Cluster", run: "V2beta1Run") -> None:
         typer.echo(f"MLflow has no run of it: {plugin.state_message}", err=True)
 
 
-def _wait(cluster: "Cluster", run_id: str) -> None:
+def _wait(cluster: "Cluster", run_id: str, as_json: bool = False) -> None:
     """Watch a run to its end, then exit by its outcome."""
     from pipelines.following import errors, follow
 
-    try:
+    with interruptible(f"the run goes on; `ganflow status {run_id} --wait` watches it again."):
         run = follow(cluster, run_id)
-    except KeyboardInterrupt:
-        print(f"ganflow: the run goes on; `ganflow status {run_id} --wait` watches it again.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps(_facts(cluster, run) | _tasks(run), indent=1))
     if run.state == "FAILED":
         for error in errors(run):
             print(f"ganflow: {error}; see {cluster.link(run_id)}", file=sys.stderr)
@@ -232,19 +242,44 @@ def _wait(cluster: "Cluster", run_id: str) -> None:
     if run.state == "CANCELED":
         print(f"ganflow: the run was cancelled; see {cluster.link(run_id)}", file=sys.stderr)
         raise typer.Exit(CANCELLED)
-    typer.echo(f"Succeeded: {cluster.link(run_id)}")
+    if not as_json:
+        typer.echo(f"Succeeded: {cluster.link(run_id)}")
 
 
-def _show_runs(cluster: "Cluster") -> None:
-    for run in cluster.newest_runs(10):
+def _facts(cluster: "Cluster", run: "V2beta1Run") -> dict[str, Any]:
+    return {
+        "id": run.run_id,
+        "name": run.display_name,
+        "state": run.state,
+        "created": run.created_at.isoformat(),
+        "url": cluster.link(run.run_id),
+    }
+
+
+def _tasks(run: "V2beta1Run") -> dict[str, Any]:
+    from pipelines.following import tasks
+
+    names = ("step", "arguments", "state", "seconds")
+    return {"tasks": [{name: getattr(task, name) for name in names} for task in tasks(run)]}
+
+
+def _show_runs(cluster: "Cluster", as_json: bool) -> None:
+    runs = cluster.newest_runs(10)
+    if as_json:
+        typer.echo(json.dumps([_facts(cluster, run) for run in runs], indent=1))
+        return
+    for run in runs:
         typer.echo(f"{run.created_at:%Y-%m-%d %H:%M}  {run.run_id}  {run.state:9}  {run.display_name}")
 
 
-def _show_run(cluster: "Cluster", run_id: str) -> None:
+def _show_run(cluster: "Cluster", run_id: str, as_json: bool) -> None:
     from pipelines.following import tasks
     from pipelines.view import outcome
 
     run = cluster.run(run_id)
+    if as_json:
+        typer.echo(json.dumps(_facts(cluster, run) | _tasks(run), indent=1))
+        return
     typer.echo(f"{run.display_name}: {run.state}")
     for task in tasks(run):
         typer.echo(outcome(task))

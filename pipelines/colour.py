@@ -87,7 +87,7 @@ def graph(params: ColourPipelineParams, source: Source | None, place: Place = no
         ).outputs["report"]
         evaluation.register_colour(
             **fixed["register-colour"], trainings=dsl.Collected(trained.outputs["training"]), report=report
-        )
+        ).set_caching_options(False)
         place()
 
     return colour

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import re
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
@@ -10,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import psutil
-from docker.errors import APIError
 from docker.types import DeviceRequest
 from kfp import local
 from kfp.local import docker_task_handler
@@ -18,33 +20,30 @@ from kfp.local import docker_task_handler
 from components.core.errors import UserError
 from components.core.storage import state_dir
 from components.core.telemetry import journals_dir, tracking_uri
+from pipelines import guard
+from pipelines.guard import KILL, RUN_LABEL, STOP
 from pipelines.image import engine, find_image
+from pipelines.pipeline import REGISTERS
 from pipelines.subprocesses import Subprocesses
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
     from docker.models.images import Image
-
-STOP_SECONDS = 120
-"""How long a container that shall stop may take to write its checkpoint."""
-
-RUN_LABEL = "ganflow.run"
-"""Label of a run's containers."""
 
 HANDED_OVER = ("AWS_", "GANFLOW_", "MLFLOW_", "OMP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "LOGNAME")
 """Beginnings of the names of environment variables that tasks are given, in upper or lower case."""
 
-REGISTERS = "register"
-"""Begins the names of the steps that speak to the tracking store themselves."""
+
+FINGERPRINT = re.compile("[0-9a-f]{64}")
+"""The name of a folder of checkpoints."""
 
 
 class Containers:
-    """Tasks are containers of one image; Ctrl-C and SIGTERM stop them with time for a checkpoint.
+    """Tasks are containers of one image; Ctrl-C, SIGTERM and the end of the run stop them with time for a checkpoint.
 
     The state folder is mounted at its own path, the raw data read-only at theirs, and services on this machine are
     reached at 127.0.0.1. A user who is not root has containers that run as that user; root's run as the image's user,
-    to whom the state folder is given.
+    to whom is given what ganflow keeps in the state folder and at CHECKPOINT_URI, but no folder that somebody made.
 
     A SQLite store is a file of this machine: steps that register models in it run beside the containers.
 
@@ -52,7 +51,8 @@ class Containers:
         reference: of the image: its name, digest or id; the one built last where none is given.
 
     Raises:
-        UserError: no engine answers, or it has no such image, or that image would run as root.
+        UserError: no engine answers, or it has no such image, or that image would run as root; on getting ready, the
+            containers' user may not write to the folder at CHECKPOINT_URI.
     """
 
     def __init__(self, reference: str | None) -> None:
@@ -72,14 +72,15 @@ class Containers:
         environment = {name: value for name, value in os.environ.items() if name.upper().startswith(HANDED_OVER)}
         environment |= {"GANFLOW_IMAGE": self.image, "GANFLOW_HOME": str(state_dir())}
         folders = [state_dir(), journals_dir()]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            _give(folder, self._user)
         if checkpoints := os.environ.get("CHECKPOINT_URI"):
             if "://" not in checkpoints:
                 folders.append(Path(checkpoints).absolute())
                 checkpoints = str(folders[-1])
+                give_checkpoints(folders[-1], self._user)
             environment["CHECKPOINT_URI"] = checkpoints
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-            _give(folder, self._user)
         self._mounts = {str(folder): {"bind": str(folder), "mode": "rw"} for folder in folders}
         if data:
             self._mounts[str(data)] = {"bind": str(data), "mode": "ro"}
@@ -97,7 +98,11 @@ class Containers:
             labels={RUN_LABEL: self._run_id},
             environment=environment,
         )
-        with self._here.ready(data), patch.object(docker_task_handler, "run_docker_container", self._run):
+        with (
+            self._here.ready(data),
+            self._guarding() as self._guard,
+            patch.object(docker_task_handler, "run_docker_container", self._run),
+        ):
             yield self._docker
 
     def runner_of(self, step: str) -> local.DockerRunner | local.SubprocessRunner:
@@ -109,7 +114,24 @@ class Containers:
         """Stop the run's containers, without waiting for them."""
         self._stopping.set()
         self._here.terminate()
-        threading.Thread(target=self._stop_all).start()
+        self._tell(STOP)
+
+    def kill(self) -> None:
+        """End the run's containers at once."""
+        self._here.kill()
+        self._tell(KILL)
+
+    def _tell(self, word: str) -> None:
+        os.write(self._guard.stdin.fileno(), f"{word}\n".encode())
+
+    @contextlib.contextmanager
+    def _guarding(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The process that ends the containers; its session is its own, so that no signal to the run reaches it."""
+        command = [sys.executable, "-m", guard.__name__, self._run_id]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as process:
+            yield process
 
     def _run(self, client: "DockerClient", image: str, command: list[str], volumes: Any, **settings: Any) -> int:
         """A task's container, from start to end; its exit code.
@@ -120,26 +142,12 @@ class Containers:
         container = client.containers.run(self.image, command, detach=True, volumes=self._mounts, **settings)
         try:
             if self._stopping.is_set():
-                _stop(container)
+                self._tell(STOP)
             for line in _lines(container.logs(stream=True)):
                 print(line)
             return container.wait()["StatusCode"]
         finally:
             container.remove(force=True)
-
-    def _stop_all(self) -> None:
-        with engine() as client:
-            containers = client.containers.list(filters={"label": f"{RUN_LABEL}={self._run_id}"})
-            for container in containers:
-                with contextlib.suppress(APIError):  # it has ended
-                    container.kill("SIGTERM")
-            for container in containers:
-                _stop(container)
-
-
-def _stop(container: "Container") -> None:
-    with contextlib.suppress(APIError):  # it has ended
-        container.stop(timeout=STOP_SECONDS)
 
 
 def _user(image: "Image") -> tuple[int, int]:
@@ -159,6 +167,30 @@ def _give(folder: Path, user: tuple[int, int]) -> None:
     for path in (folder, *folder.rglob("*")):
         with contextlib.suppress(FileNotFoundError):  # a journal that was delivered meanwhile
             os.chown(path, *user, follow_symlinks=False)
+
+
+def give_checkpoints(folder: Path, user: tuple[int, int]) -> None:
+    """Make the checkpoints in a folder a user's own, and the folder itself where it is made now.
+
+    Raises:
+        UserError: it is somebody's already, and the user may not write to it.
+    """
+    uid, gid = user
+    try:
+        folder.mkdir(parents=True)
+        os.chown(folder, uid, gid)
+    except FileExistsError:
+        pass
+    facts = folder.stat()
+    bits = facts.st_mode >> (6 if facts.st_uid == uid else 3 if facts.st_gid == gid else 0)
+    if bits & 0o3 != 0o3:
+        raise UserError(
+            f"The containers run as the user {uid}, who may not write to CHECKPOINT_URI={folder}; "
+            f"`chown {uid}:{gid} {folder}` or choose another folder."
+        )
+    for path in folder.iterdir():
+        if FINGERPRINT.fullmatch(path.name):
+            _give(path, user)
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:

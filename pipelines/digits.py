@@ -112,7 +112,7 @@ def graph(params: DigitsParams, source: Source | None, place: Place = nowhere) -
             concept=concept,
             style_concept=style_concept,
         ).outputs["report"]
-        evaluation.register_digits(**fixed["register-digits"], **generators(), report=report)
+        evaluation.register_digits(**fixed["register-digits"], **generators(), report=report).set_caching_options(False)
         place()
 
     return digits

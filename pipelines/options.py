@@ -1,11 +1,8 @@
-"""What several commands share: arguments, options, an exit code."""
+"""What several commands share: arguments and options."""
 
 from typing import Annotated
 
 import typer
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
 
 PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Which system: cardiac, digits or colour.")]
 Profile = Annotated[str, typer.Option(help="Set of parameters: default, smoke (seconds) or paper (published scale).")]
@@ -35,3 +32,4 @@ Namespace = Annotated[
     typer.Option(envvar="KF_PIPELINES_NAMESPACE", help="Yours, where Kubeflow Pipelines serves several."),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Watch the run; exit code 1 if it fails, 3 if cancelled.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, and nothing else, on standard output.")]

@@ -16,6 +16,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 NAMES = ("cardiac", "digits", "colour")
 
+REGISTERS = "register"
+"""Begins the names of the steps that register models; no cache knows what a registry holds, so they always run."""
+
 Place = Callable[[], None]
 """Says where the tasks of the pipeline that is being drawn run; called when all are drawn."""
 

@@ -1,4 +1,4 @@
-"""Where tasks run on a cluster: `infra/placement.yaml`, checked, and put on the tasks of a pipeline."""
+"""`infra/placement.yaml`, checked: where tasks run on a cluster, put on a pipeline's tasks, and what they take here."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
-from components.core.contract import Section, Step, TrainingSection, sentence
+from components.core.contract import ComputeSection, Section, Step, TrainingSection, sentence
 from components.core.errors import UserError
+from pipelines.machine import Need
 from pipelines.pipeline import CHECKOUT, NAMES, find
 from pipelines.quantities import Duration, Quantity, amount, cpu_text, memory_text, seconds
 
@@ -140,9 +141,18 @@ class PipelineRules(Section):
     deadline: Duration
 
 
+class Memory(Section):
+    """What a task is reckoned to take of the machine that `ganflow run` runs on."""
+
+    every: Quantity
+    training: Quantity
+    steps: dict[str, Quantity] = Field(default_factory=dict)
+
+
 class PlacementFile(Layers):
     """The content of `infra/placement.yaml`."""
 
+    here: Memory
     pipeline: PipelineRules
     profiles: dict[str, Layers]
 
@@ -179,9 +189,7 @@ def load_placement(profile: str) -> Placement:
     Raises:
         UserError: names the line of every unknown key, step or accelerator, bad quantity or missing rule.
     """
-    path = FILE if FILE.exists() else CHECKOUT / FILE
-    tree = _read(path)
-    file = _check(path, tree)
+    path, tree, file = _load()
     if profile not in file.profiles:
         raise UserError(f"There is no placement '{profile}'; choose one of {', '.join(file.profiles)}.")
     known = _known_steps()
@@ -189,6 +197,28 @@ def load_placement(profile: str) -> Placement:
     # The profiles that are not asked for are checked too: a mistake in one shows when it is made.
     complete = {name: _complete(path, tree, file, name, known) for name in file.profiles}
     return Placement(profile, file.pipeline, complete[profile])
+
+
+def needs_here(steps: Mapping[str, tuple[Step, Section]]) -> dict[str, Need]:
+    """What the tasks of each step take of this machine: by the same file, and by the threads they compute with.
+
+    Raises:
+        UserError: as `load_placement`.
+    """
+    _, _, file = _load()
+    needs = {}
+    for name, (_, section) in steps.items():
+        trains = isinstance(section, TrainingSection)
+        memory = file.here.steps.get(name, file.here.training if trains else file.here.every)
+        threads = section.threads if isinstance(section, ComputeSection) else 1
+        needs[name] = Need(threads, int(amount(memory)), trains)
+    return needs
+
+
+def _load() -> tuple[Path, CommentedMap, PlacementFile]:
+    path = FILE if FILE.exists() else CHECKOUT / FILE
+    tree = _read(path)
+    return path, tree, _check(path, tree)
 
 
 def _share(task: "PipelineTask", rules: PipelineRules) -> None:
@@ -250,7 +280,11 @@ def _check(path: Path, tree: CommentedMap) -> PlacementFile:
 
 
 def _check_names(path: Path, tree: CommentedMap, file: PlacementFile, known: Mapping[str, Step]) -> None:
-    lists = [((), file), *((("profiles", name), layers) for name, layers in file.profiles.items())]
+    lists = [
+        ((), file),
+        (("here",), file.here),
+        *((("profiles", name), layers) for name, layers in file.profiles.items()),
+    ]
     unknown = [
         f"{path}:{_line(tree, (*place, 'steps', name))}: there is no step '{name}'; choose of {', '.join(known)}."
         for place, layers in lists

@@ -16,6 +16,7 @@ from components.core.contract import INPUT_TYPES, Step
 from components.core.errors import UserError
 from components.core.storage import state_dir
 from components.core.telemetry.tracking import find_output
+from pipelines.cleaning import CACHE
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.runners import task_of, unroll
@@ -32,18 +33,20 @@ class Planned:
         fingerprint: what its execution would be filed under, where the content of all inputs is known.
         known_to: who has a result of that fingerprint: "the local cache", "MLflow" or nobody.
         hangs_on: the tasks (or the data) that must be there before its fingerprint can be told.
+        always: whether it runs whatever is known.
     """
 
     title: str
     fingerprint: str | None
     known_to: str | None
     hangs_on: tuple[str, ...]
+    always: bool = False
 
     @property
     def line(self) -> str:
         """It, for people."""
         more = " …" if len(self.hangs_on) > 2 else ""
-        known = f"known to {self.known_to}" if self.known_to else "to be computed"
+        known = f"known to {self.known_to}" if self.known_to else "runs always" if self.always else "to be computed"
         result = f"hangs on {', '.join(self.hangs_on[:2])}{more}" if self.hangs_on else known
         return f"{(self.fingerprint or '')[:12]:12}  {self.title}: {result}"
 
@@ -75,11 +78,12 @@ class Preview:
             dict.fromkeys(of for read in inputs.values() for each in read for of in each.metadata["hangs_on"])
         )
         fingerprint, digest, known_to = None, None, None
+        always = not given["task_spec"].caching_options.enable_cache
         if not hangs_on:
             fingerprint = step.fingerprint(section, _arguments(step, face), _digests(step, inputs))
-            digest, known_to = self._known(fingerprint)
+            digest, known_to = (None, None) if always else self._known(fingerprint)
         with self._lock:
-            self.tasks.append(Planned(task.title, fingerprint, known_to, hangs_on))
+            self.tasks.append(Planned(task.title, fingerprint, known_to, hangs_on, always))
         facts = {"digest": digest, "hangs_on": () if digest else hangs_on or (task.title,)}
         names = given["components"][given["task_spec"].component_ref.name].output_definitions.artifacts
         outputs = {name: dsl.Artifact(name=name, uri=f"{task.title}/{name}", metadata=facts) for name in names}
@@ -101,7 +105,7 @@ class Preview:
 
 def _local_results() -> dict[str, str]:
     """Fingerprints and digests of what `ganflow run` keeps on this machine."""
-    root = state_dir() / "kfp" / "cache"
+    root = state_dir() / CACHE
     if not root.is_dir():
         return {}
     cache = LocalCache(str(root))

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from components.core.errors import UserError
+
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE])|[eE]([+-]?[0-9]+))?")
 _BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
 _POWERS = {"n": -3, "u": -2, "m": -1, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
@@ -47,8 +49,14 @@ def memory_text(quantity: str) -> str:
 
 
 def seconds(duration: str) -> int:
-    """The length of a duration such as `90s` or `12h`."""
-    number, unit = _DURATION.fullmatch(duration).groups()
+    """The length of a duration such as `90s` or `12h`.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not (match := _DURATION.fullmatch(duration)):
+        raise UserError(f"{duration} is no duration; write a whole number and s, m, h or d, such as 90s or 12h.")
+    number, unit = match.groups()
     return int(number) * _SECONDS[unit]
 
 

@@ -3,14 +3,12 @@
 import contextlib
 import io
 import logging
-import os
 import re
-import signal
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +20,22 @@ from kfp.local import task_dispatcher
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.status import Status
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
 
+from components.core.signals import last_act
 from components.core.storage import state_dir
+from components.core.storage.state import make_folder
 from components.core.telemetry import WARNING
+from pipelines.cleaning import CACHE, RESULTS, results_in_use, touch_results
+from pipelines.machine import Machine, Need
+
+ExecutorSpec = PipelineDeploymentConfig.ExecutorSpec
 
 SHARED_ARGUMENTS = ("params", "code", "source", "digest")
 """Arguments that all tasks of a step share; the others tell them apart."""
+
+POLL_SECONDS = 0.1
+"""Between two looks at whether the run shall end."""
 
 KFP_LOG = re.compile(r"\s*(\d\d:\d\d:\d\d\.\d{3} - |-{20})")
 """Lines of `kfp.local` itself among the output of tasks."""
@@ -40,7 +48,7 @@ class Task:
     Attributes:
         step: the step's name.
         arguments: what tells it from the step's other tasks, such as fold and class.
-        state: "waiting", "running", "cached", "done", "failed", or "skipped" after another one's failure.
+        state: "waiting", "running", "cached", "done", "failed", "ended" by a signal, or "skipped" after either.
         seconds: how long it ran.
         outputs: folders by output name, once there.
         facts: the outputs' metadata: fingerprint and digest.
@@ -97,31 +105,46 @@ class Runner(Protocol):
     def terminate(self) -> None:
         """Hand SIGTERM on to the running tasks, without waiting for them."""
 
+    def kill(self) -> None:
+        """End the running tasks at once, without waiting for them; this process is about to end."""
 
-def run_locally(graph: Callable[[], Any], watch: Watch, runner: Runner, data: Path | None = None) -> None:
+
+def run_locally(
+    graph: Callable[[], Any],
+    watch: Watch,
+    runner: Runner,
+    data: Path | None = None,
+    *,
+    needs: Callable[[str], Need] = lambda _: Need(),
+    signals: Sequence[int] = (),
+) -> None:
     """Run a Kubeflow pipeline on this machine; `watch` knows how it went, `data` is the raw data's folder, if any.
 
     Results are cached under the state folder: a task whose parameters, code and inputs are unchanged is not run,
-    whichever runner ran it before. After a failure no further task starts; Ctrl-C and SIGTERM reach the running tasks
-    as SIGTERM, on which trainings write their checkpoints.
+    whichever runner ran it before. After a failure no further task starts.
+
+    Args:
+        needs: of a step: what its tasks take of the machine; as many run at once as it holds.
+        signals: filled while this runs, as by `components.core.signals.deferred`: from then on no further task starts,
+            and the running ones are sent SIGTERM, on which trainings write their checkpoints.
     """
-    root = state_dir() / "kfp"
-    (root / "runs").mkdir(parents=True, exist_ok=True)
+    results, cache = make_folder(state_dir() / RESULTS), make_folder(state_dir() / CACHE)
     current = threading.local()
     with (
+        results_in_use(),
         runner.ready(data) as kfp_runner,
         contextlib.redirect_stdout(_TaskOutput(current)),
         warnings.catch_warnings(),
         _silent_root_logger(),
-        _watched(watch, current, runner),
-        _signals_to_tasks(runner),
+        _watched(watch, current, runner, needs, signals),
+        _handing_on(signals, runner),
     ):
         local.init(
             kfp_runner,
-            pipeline_root=str(root / "runs"),
+            pipeline_root=str(results),
             raise_on_error=False,
             enable_caching=True,
-            cache_root=str(root / "cache"),
+            cache_root=str(cache),
         )
         warnings.simplefilter("ignore")  # kfp.local warns of every placement that means nothing here
         graph()
@@ -169,62 +192,82 @@ def _silent_root_logger() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_to_tasks(runner: Runner) -> Iterator[None]:
-    """Hand SIGTERM and Ctrl-C on to the tasks as SIGTERM, then end like Ctrl-C does."""
+def _handing_on(signals: Sequence[int], runner: Runner) -> Iterator[None]:
+    """Hand the first of `signals` on to the tasks; if another one ends this process, they end with it at once."""
+    over = threading.Event()
 
-    def stop(*_: object) -> None:
-        runner.terminate()
-        raise KeyboardInterrupt
+    def hand_on() -> None:
+        while not over.wait(POLL_SECONDS):
+            if signals:
+                runner.terminate()
+                return
 
-    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    thread = threading.Thread(target=hand_on, name="signals")
+    with last_act(lambda _: runner.kill()):
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 @contextlib.contextmanager
-def _watched(watch: Watch, current: threading.local, runner: Runner) -> Iterator[None]:
+def _watched(
+    watch: Watch,
+    current: threading.local,
+    runner: Runner,
+    needs: Callable[[str], Need],
+    signals: Sequence[int],
+) -> Iterator[None]:
     """Watch and bound the tasks of `kfp.local`, which has no hooks for either (2.17).
 
     The three functions below stand in for its entry points: every task passes through `execute_single_task`, a task
     that no cache answers also through `run_single_task_implementation`; `ParallelExecutor` bounds a loop to two
     iterations, whatever the machine.
     """
-    cores = os.cpu_count() or 1
-    free_cores = threading.Semaphore(cores)
+    machine = Machine.this()
     execute, dispatch = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
 
     def watched_execute(**given: Any) -> tuple[dict[str, Any], Status]:
         task = current.task = task_of(given)
         watch.tasks.append(task)
-        outputs, status = execute(**given)
+        try:
+            outputs, status = execute(**given)
+        except Exception as error:  # kfp.local loses it in a loop
+            task.state = "running"
+            task.printed.append(f"{type(error).__module__}.{type(error).__qualname__}: {error}")
+            outputs, status = {}, Status.FAILURE
         if task.state == "waiting":
             task.state = "cached"
         elif task.state == "running":
-            task.state = "done" if status == Status.SUCCESS else "failed"
+            task.state = "done" if status == Status.SUCCESS else "ended" if signals else "failed"
         task.outputs = {name: artifact.path for name, artifact in outputs.items()}
+        touch_results(task.outputs.values())
         task.facts = next((dict(artifact.metadata) for artifact in outputs.values()), {})
         current.task = None
         return outputs, status
 
     def watched_dispatch(**given: Any) -> tuple[dict[str, Any], Status]:
         task: Task = current.task
-        with free_cores:
-            if watch.failed():
+        with machine.room_for(needs(task.step)) as environment:
+            if watch.failed() or signals:
                 task.state = "skipped"
                 return {}, Status.FAILURE
             task.state, task.started = "running", time.monotonic()
+            changed = {
+                "runner": runner.runner_of(task.step),
+                "executor_spec": _with(given["executor_spec"], environment),
+            }
             try:
-                return dispatch(**given | {"runner": runner.runner_of(task.step)})
+                return dispatch(**given | changed)
             finally:
                 task.seconds = time.monotonic() - task.started
 
     class Executor(enhanced_dag_orchestrator.ParallelExecutor):
         def __init__(self, max_workers: int | None = None) -> None:
             super().__init__(max_workers)
-            self.max_workers = self.conservative_max = cores
+            self.max_workers = self.conservative_max = machine.cpus
 
     with (
         patch.object(task_executor, "execute_single_task", watched_execute),
@@ -232,6 +275,15 @@ def _watched(watch: Watch, current: threading.local, runner: Runner) -> Iterator
         patch.object(enhanced_dag_orchestrator, "ParallelExecutor", Executor),
     ):
         yield
+
+
+def _with(spec: ExecutorSpec, environment: Mapping[str, str]) -> ExecutorSpec:
+    """A task's container with more in its environment."""
+    changed = ExecutorSpec()
+    changed.CopyFrom(spec)
+    for name, value in environment.items():
+        changed.container.env.add(name=name, value=value)
+    return changed
 
 
 def task_of(given: dict[str, Any]) -> Task:

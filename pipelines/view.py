@@ -1,13 +1,18 @@
 """What a person sees of a run in the terminal."""
 
+import contextlib
+import os
 import sys
 import threading
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from components.core.signals import last_act
 from components.core.telemetry import activities
 from pipelines.runners import Task, Watch
 
@@ -15,11 +20,15 @@ SIGNS = {
     "failed": ("✗", "red"),
     "running": ("▸", "cyan"),
     "waiting": ("·", "dim"),
+    "ended": ("■", "yellow"),
     "skipped": ("–", "yellow"),
     "done": ("✓", "green"),
     "cached": ("=", "blue"),
 }
 """Sign and colour of a task's state; of a step's states, the first here is the one to show."""
+
+_SHOW_CURSOR = b"\x1b[?25h\n"
+"""What brings back the cursor that a live table hides."""
 
 
 class RunView:
@@ -32,27 +41,29 @@ class RunView:
 
     def __init__(self, watch: Watch, journals: Path) -> None:
         self._watch, self._journals = watch, journals
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = plain_console(sys.stderr)
         self._live = Live(console=self._console, get_renderable=self._screen, refresh_per_second=4)
         self._over = threading.Event()
         self._lines = threading.Thread(target=self._print_lines, daemon=True)
 
     def __enter__(self) -> "RunView":
-        if self._console.is_terminal:
-            self._live.start()
-        else:
-            self._lines.start()
+        with contextlib.ExitStack() as stack:
+            if self._console.is_terminal:
+                stack.enter_context(last_act(lambda _: os.write(2, _SHOW_CURSOR)))
+                self._live.start()
+                stack.callback(self._live.stop)
+            else:
+                self._lines.start()
+                stack.callback(self._lines.join)
+                stack.callback(self._over.set)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._console.is_terminal:
-            self._live.stop()
-        else:
-            self._lines.join()
+        self._stack.close()
 
     def _screen(self) -> Group:
-        return Group(self._table(), *(f"[yellow]{line}[/]" for line in warnings(self._watch)))
+        return Group(self._table(), *(Text(line, "yellow") for line in warnings(self._watch)))
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
@@ -65,32 +76,37 @@ class RunView:
             sign, style = next(look for state, look in SIGNS.items() if state in states)
             done = sum(task.state == "done" for task in own)
             cached = sum(task.state == "cached" for task in own)
-            table.add_row(f"[{style}]{sign}[/] {step}", str(done or ""), str(cached or ""), self._now(own))
+            table.add_row(Text.assemble((sign, style), f" {step}"), str(done or ""), str(cached or ""), self._now(own))
         return table
 
-    def _now(self, tasks: list[Task]) -> str:
+    def _now(self, tasks: list[Task]) -> Text:
         progress = {each.name: each for each in activities(self._journals)}
         running = []
         for task in tasks:
             if task.state == "running":
                 activity = progress.get(task.title)
                 share = f" {activity.done / activity.total:.0%}" if activity and activity.total else ""
-                running.append(task.title.removeprefix(task.step).strip() + share)
+                running.append(Text(task.title.removeprefix(task.step).strip() + share))
             elif task.state == "failed":
-                running.append(f"[red]{task.title.removeprefix(task.step).strip()} failed[/]")
-        return " · ".join(running)
+                running.append(Text(f"{task.title.removeprefix(task.step).strip()} failed", "red"))
+        return Text(" · ").join(running)
 
     def _print_lines(self) -> None:
         told: set[str] = set()
         while True:
             last = self._over.wait(0.2)
-            ended = [task for task in list(self._watch.tasks) if task.state in ("cached", "done", "failed")]
+            ended = [task for task in list(self._watch.tasks) if task.state in ("cached", "done", "failed", "ended")]
             for line in [*warnings(self._watch), *map(outcome, ended)]:
                 if line not in told:
                     told.add(line)
                     self._console.print(line, soft_wrap=True)
             if last:
                 return
+
+
+def plain_console(file: TextIO) -> Console:
+    """A terminal that shows texts as they are: in a folder's name `[v2]` is no style and `:x:` no picture."""
+    return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
 def warnings(watch: Watch) -> list[str]:

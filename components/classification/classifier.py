@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from components.classification.params import ClassifierSection
 from components.core.contract import Run
-from components.core.training import Batches, History, as_floats, device, train
+from components.core.training import Batches, History, as_floats, device, through, train
 
 
 class Classifier:
@@ -32,7 +32,7 @@ class Classifier:
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One update on images (N, C, H, W) in [-1, 1] and labels (N,), the indices of their classes."""
-        logits = self.network(images)
+        logits = through(self.network, images)
         loss = F.cross_entropy(logits, labels)
         self.optimiser.zero_grad()
         loss.backward()

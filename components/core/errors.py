@@ -2,4 +2,13 @@
 
 
 class UserError(Exception):
-    """A failure told as one clear sentence that says what to do; the command exits with code 2, no traceback."""
+    """A failure told as one clear sentence that says what to do; the command exits with `exit_code`, no traceback."""
+
+    exit_code = 2
+    """What was asked for cannot be done: bad input, or a server that is away or refuses."""
+
+
+class TaskFailure(UserError):
+    """Something failed on the way, such as a task of a run: what was asked for could be done."""
+
+    exit_code = 1

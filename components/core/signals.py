@@ -20,8 +20,18 @@ PREEMPTED = 75
 
 _CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: PREEMPTED}
 
-_last_acts: list[Callable[[int], None]] = []
-_waiting: list[list[int]] = []
+_last_acts: dict[object, Callable[[int], None]] = {}
+_waiting: dict[int, list[int]] = {}
+_ending: list[int] = []
+
+
+def _forget() -> None:
+    """What a process registered is no business of its forks."""
+    for registered in (_last_acts, _waiting, _ending):
+        registered.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def obey() -> None:
@@ -33,7 +43,10 @@ def obey() -> None:
 
 @contextlib.contextmanager
 def last_act(act: Callable[[int], None]) -> Iterator[None]:
-    """Call `act` with the exit code if a signal ends the process within this context.
+    """Call `act` with the exit code if a signal ends the process within this context, the latest registered one first.
+
+    It runs in the middle of whatever the main thread does, so it waits for no lock that this may hold; what it raises
+    is lost. A child process that is forked within this context does not inherit it.
 
     SIGTERM, which otherwise would end the process without a word, is obeyed within it by whoever calls this from the
     main thread; Ctrl-C only where `obey` was called, since to others it is a KeyboardInterrupt.
@@ -41,8 +54,9 @@ def last_act(act: Callable[[int], None]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if _is_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _handle))
-        _last_acts.append(act)
-        stack.callback(_last_acts.remove, act)
+        key = object()
+        _last_acts[key] = act
+        stack.callback(_last_acts.pop, key, None)
         yield
 
 
@@ -50,17 +64,28 @@ def last_act(act: Callable[[int], None]) -> Iterator[None]:
 def deferred() -> Iterator[list[int]]:
     """A list that the exit code of the first signal is put into, instead of ending the process at once.
 
-    Who asks for this looks at the list often, and then ends by `SystemExit(PREEMPTED)` or KeyboardInterrupt. A second
-    Ctrl-C ends the process all the same.
+    Who asks for this looks at the list often, and then ends by `SystemExit(PREEMPTED)` or KeyboardInterrupt; a signal
+    that nobody looked at takes effect when the context ends. A second Ctrl-C ends the process all the same. In other
+    threads than the main one nothing is deferred.
     """
-    with contextlib.ExitStack() as stack:
-        if _is_main_thread():
+    received: list[int] = []
+    if not _is_main_thread():
+        yield received
+        return
+    try:
+        with contextlib.ExitStack() as stack:
             for number in _CODES:
                 stack.callback(signal.signal, number, signal.signal(number, _handle))
-        received: list[int] = []
-        _waiting.append(received)
-        stack.callback(_waiting.remove, received)
-        yield received
+            _waiting[id(received)] = received
+            stack.callback(_waiting.pop, id(received), None)
+            yield received
+    except (KeyboardInterrupt, SystemExit):
+        received.clear()
+        raise
+    finally:
+        for number, code in _CODES.items():
+            if code in received:
+                signal.raise_signal(number)
 
 
 def _is_main_thread() -> bool:
@@ -69,12 +94,22 @@ def _is_main_thread() -> bool:
 
 def _handle(number: int, _: object) -> None:
     code = _CODES[number]
-    if _waiting and not (number == signal.SIGINT and code in _waiting[-1]):
-        _waiting[-1].append(code)
-        return
+    waiting = next(reversed(_waiting.values()), None)
+    if _ending:
+        if number == signal.SIGINT:
+            os._exit(code)
+    elif waiting is None or (number == signal.SIGINT and code in waiting):
+        _end(code)
+    else:
+        waiting.append(code)
+
+
+def _end(code: int) -> None:
+    _ending.append(code)
     while _last_acts:
-        _last_acts.pop()(code)
+        with contextlib.suppress(BaseException):  # the others' turn comes all the same
+            _last_acts.popitem()[1](code)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # it may be in the middle of being written to
+        with contextlib.suppress(BaseException):  # it may be in the middle of being written to
             stream.flush()
     os._exit(code)

@@ -269,4 +269,4 @@ def _write(path: Path, pixels: np.ndarray, spacing: float) -> None:
     """A volume of one slice, as short-axis stacks are cut."""
     image = sitk.GetImageFromArray(pixels[np.newaxis])
     image.SetSpacing((spacing, spacing, SLICE_THICKNESS))
-    sitk.WriteImage(image, path, useCompression=True)
+    sitk.WriteImage(image, str(path), useCompression=True)  # ITK would call Path.__str__, which a signal may end

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.core.contract import Run, Section, step
+from components.core.contract import Run, Section, registering_step, step
 from components.evaluation.cardiac.fold import Network, TrainingSet
 from components.evaluation.colour.params import EvaluateColourParams, RegisterColourParams
 from components.evaluation.digits.params import EvaluateDigitsParams, RegisterDigitsParams
@@ -72,6 +72,7 @@ def evaluate(params: EvaluateParams, run: Run, *, folds: list[Path]) -> None:
     report = CardiacReport.read(folds, params.windows)
     report.save(run.out)
     run.journal.metrics(report.headline_metrics(), step=0)
+    run.journal.tags({"ganflow.verdict": report.verdict})
     run.journal.artifact(run.out / "report.html")
     run.journal.artifact(run.out / "metrics.json")
 
@@ -82,7 +83,7 @@ class RegisterParams(Section):
     metric: Literal["accuracy", "balanced_accuracy"] = Field(description="the gate's, mean over the folds")
 
 
-@step
+@registering_step
 def register(params: RegisterParams, run: Run, *, folds: list[Path], report: Path) -> None:
     """Register generator, refiner and classifier; each becomes champion only where it beats the present one."""
     import json
@@ -119,7 +120,7 @@ def evaluate_digits(
     run.journal.artifact(run.out / "metrics.json")
 
 
-@step
+@registering_step
 def register_digits(params: RegisterDigitsParams, run: Run, *, generators: list[Path], report: Path) -> None:
     """Register the generator of all digits; it becomes champion only where its score beats the present one's."""
     import json
@@ -144,7 +145,7 @@ def evaluate_colour(params: EvaluateColourParams, run: Run, *, data: Path, train
     run.journal.artifact(run.out / "metrics.json")
 
 
-@step
+@registering_step
 def register_colour(params: RegisterColourParams, run: Run, *, trainings: list[Path], report: Path) -> None:
     """Register a variant's network; it becomes champion only where its variant's PSNR beats the present one's."""
     import json

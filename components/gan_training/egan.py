@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
-from components.core.training import vital_signs
+from components.core.training import through, vital_signs
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.schedule import share_left
@@ -138,9 +138,9 @@ class EGAN:
 
     def _train_discriminator(self, real: Tensor) -> Tensor:
         with torch.no_grad():
-            fake = self.generator(draw_noise(self.generator, len(real)))
+            fake = through(self.generator, draw_noise(self.generator, len(real)))
         images, labels = mixup(real, fake, self.alpha)
-        loss = mixup_loss(self.discriminator(images), labels)
+        loss = mixup_loss(through(self.discriminator, images), labels)
         self.discriminator_optimiser.zero_grad()
         loss.backward()
         self.discriminator_optimiser.step()
@@ -148,7 +148,7 @@ class EGAN:
 
     def _mutate(self, count: int) -> None:
         """Each child takes one optimiser step from the parent under its own objective."""
-        images = self.generator(draw_noise(self.generator, count))
+        images = through(self.generator, draw_noise(self.generator, count))
         logits, sensitivity = self._look_at(images.detach())
         gradients = []
         for name in self.mutations:
@@ -162,7 +162,7 @@ class EGAN:
     def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The discriminator's logits (N,) and their derivatives at the images (N, C, H, W)."""
         images.requires_grad_()
-        logits = self.discriminator(images)
+        logits = through(self.discriminator, images)
         (sensitivity,) = torch.autograd.grad(logits.sum(), images)
         return logits.detach(), sensitivity
 
@@ -172,13 +172,13 @@ class EGAN:
         Then, of every child, its images (N, C, H, W), the logits (N,) of the real images and those of its images.
         """
         noise = draw_noise(self.generator, len(real))
-        real_logits = self.discriminator(real)
+        real_logits = through(self.discriminator, real)
         real_gradient = self._discriminator_gradient(F.softplus(-real_logits).mean())
         qualities, diversities, looks = [], [], []
         for child in self.children:
             with torch.no_grad():
-                fake = child.generator(noise)
-            logits = self.discriminator(fake)
+                fake = through(child.generator, noise)
+            logits = through(self.discriminator, fake)
             fake_gradient = self._discriminator_gradient(F.softplus(logits).mean())
             qualities.append(quality(logits.detach()))
             diversities.append(diversity(torch._foreach_add(real_gradient, fake_gradient)))

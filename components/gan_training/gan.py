@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from components.core.training import vital_signs
+from components.core.training import through, vital_signs
 from components.gan_training.keras import decayed
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.state import Part, restore, state_of
@@ -61,7 +61,7 @@ class GAN:
         before it has learnt from this batch.
         """
         with torch.no_grad():
-            fake = self.generator(draw_noise(self.generator, len(real)))
+            fake = through(self.generator, draw_noise(self.generator, len(real)))
         images = torch.cat([real, fake])
         losses, logits = zip(*(self._train_discriminator(images) for _ in range(self.discriminator_steps)), strict=True)
         generator_loss = self._train_generator(len(real))
@@ -95,7 +95,7 @@ class GAN:
 
     def _train_discriminator(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """One update on real images and as many generated ones behind them; the loss and the logits before it."""
-        logits = self.discriminator(images)
+        logits = through(self.discriminator, images)
         loss = discriminator_loss(*logits.chunk(2))
         self.discriminator_optimiser.zero_grad()
         loss.backward()
@@ -106,7 +106,8 @@ class GAN:
     def _train_generator(self, count: int) -> Tensor:
         """One update on fresh noise; the loss before it."""
         with frozen(self.discriminator):
-            loss = generator_loss(self.discriminator(self.generator(draw_noise(self.generator, count))))
+            images = through(self.generator, draw_noise(self.generator, count))
+            loss = generator_loss(through(self.discriminator, images))
             self.generator_optimiser.zero_grad()
             loss.backward()
         self.generator_optimiser.step()

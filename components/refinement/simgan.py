@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from components.core.errors import UserError
+from components.core.training import through
 from components.refinement.networks import Discriminator, Refiner
 
 REFINED, REAL = 0, 1
@@ -106,8 +107,8 @@ class SimGAN:
         self.updates = state["updates"]
 
     def _train_refiner(self, synthetic: Tensor) -> dict[str, Tensor]:
-        refined = self.refiner(synthetic)
-        realism = realism_loss(self.discriminator(refined))
+        refined = through(self.refiner, synthetic)
+        realism = realism_loss(through(self.discriminator, refined))
         change = F.l1_loss(refined, synthetic)
         loss = realism + self.regularisation * change
         self.refiner_optimiser.zero_grad()
@@ -117,8 +118,8 @@ class SimGAN:
 
     def _train_discriminator(self, synthetic: Tensor, real: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            refined = self.buffer.mix(self.refiner(synthetic))
-        logits = self.discriminator(torch.cat([refined, real]))
+            refined = self.buffer.mix(through(self.refiner, synthetic))
+        logits = through(self.discriminator, torch.cat([refined, real]))
         loss = discriminator_loss(*logits.split([len(refined), len(real)]))
         self.discriminator_optimiser.zero_grad()
         loss.backward()

@@ -33,8 +33,8 @@ from components.gan_training.networks.pix2pix import DROPPING_LAYERS, Discrimina
 WIDTH, DEPTH, SIZE, DROPOUT = 64, 8, 256, 0.5
 LEARNING_RATE, BETA_1, L1_WEIGHT = 2e-4, 0.5, 100.0
 
-VERSIONS = {"textbook": "no", "ours": "no", "ours in bf16": "bf16"}
-"""The contestants and their precision, in Accelerate's words."""
+VERSIONS = {"textbook": "fp32", "ours": "fp32", "ours in bf16": "bf16"}
+"""The contestants and their precision."""
 
 FLOAT64_TOLERANCE = 1e-8
 """Largest difference of the networks' weights, in float64."""

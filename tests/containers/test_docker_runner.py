@@ -12,8 +12,10 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from components.core.errors import UserError
 from components.core.storage import digest_path
-from pipelines.containers import RUN_LABEL
+from pipelines.containers import give_checkpoints
+from pipelines.guard import RUN_LABEL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # the first one waits for the image to be built
 
@@ -93,14 +95,16 @@ def test_what_containers_write_belongs_to_the_user_or_for_root_to_the_images(in_
 
 
 def test_a_second_run_takes_everything_from_the_cache_whichever_runner_filled_it(place, in_containers):
-    assert {step["state"] for step in place.run("docker", *DIGITS).values()} == {"cached"}
+    states = {title: step["state"] for title, step in place.run("docker", *DIGITS).items()}
+    assert states.pop("register-digits") == "done"
+    assert set(states.values()) == {"cached"}
 
 
 def test_a_step_that_fails_in_its_container_tells_its_own_sentence(place, engine):
     (place.folder / "raw").mkdir()
     process = place.start("failing", "digits", "--data", "raw", "--profile", "smoke", "--runner", "docker")
     _, told = process.communicate()
-    assert process.returncode == 2
+    assert process.returncode == 1
     assert "prepare-digits failed: " in told and "Traceback" not in told
     assert containers(engine) == []
 
@@ -125,6 +129,55 @@ def test_ending_a_run_stops_its_hardened_containers_which_keep_their_checkpoints
     assert containers(engine) == []
     kept = list((place.folder / "docker" / "checkpoints").glob("*/training"))
     assert len(kept) >= len(trainings)  # written because of the signal alone
+
+
+def test_a_run_that_is_killed_leaves_no_container(place, engine, in_containers):
+    endless = ["iterations=1000000", "checkpoint_seconds=1000000"]
+    words = [word for each in endless for word in ("--set", f"digits.gan.{each}", "--set", f"digits.dcgan.{each}")]
+    process = place.start("docker", *DIGITS, *words, "--set", "digits.gan.seed=1", "--runner", "docker")
+    before = set(training(place))
+    while not set(training(place)) - before:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 120
+    while containers(engine):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_second_ctrl_c_ends_a_run_and_its_containers_at_once(place, engine, in_containers):
+    stubborn = place.start("docker", *DIGITS, "--set", "digits.concept.updates=1000000", "--runner", "docker")
+    while not containers(engine):
+        assert stubborn.poll() is None
+        time.sleep(0.1)
+    for _ in range(2):
+        stubborn.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    stubborn.communicate(timeout=20)
+    assert stubborn.returncode == 130
+    deadline = time.monotonic() + 30
+    while containers(engine):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root's containers run as another user")
+def test_only_checkpoints_are_given_to_the_containers_user_and_a_folder_that_is_not_theirs_is_refused(tmp_path):
+    others, fingerprint = tmp_path / "letter.txt", tmp_path / ("5" * 64)
+    others.touch()
+    fingerprint.mkdir()
+    (fingerprint / "training").touch()
+    with pytest.raises(UserError, match=rf"user 10001, who may not write to CHECKPOINT_URI={tmp_path}; `chown 10001:"):
+        give_checkpoints(tmp_path, (10001, 10001))
+    assert (fingerprint.stat().st_uid, others.stat().st_uid) == (0, 0)
+    tmp_path.chmod(0o777)
+    give_checkpoints(tmp_path, (10001, 10001))
+    assert {path.stat().st_uid for path in (fingerprint, fingerprint / "training")} == {10001}
+    assert (tmp_path.stat().st_uid, others.stat().st_uid) == (0, 0)
+    give_checkpoints(tmp_path / "new", (10001, 10001))
+    assert (tmp_path / "new").stat().st_uid == 10001
 
 
 def training(place):

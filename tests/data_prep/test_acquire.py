@@ -14,6 +14,7 @@ from components.core.contract import check
 from components.core.errors import UserError
 from components.core.images import ImageSet
 from components.core.storage import digest_path, state_dir
+from components.core.storage.digest import MANIFEST
 from components.data_prep import mnist
 from components.data_prep.bundled import write_bundled
 from components.data_prep.step import AcquireParams, PrepareDigitsParams, acquire, prepare_digits
@@ -115,7 +116,7 @@ def failure(out, source, *mirrors):
 def test_mnist_is_written_as_the_mirror_has_it(mirror, original, out):
     acquire(AcquireParams(source="mnist", mirrors=[mirror("good")]), out=out)
     assert {name: digest_path(out / name) for name in mnist.DIGESTS} == mnist.DIGESTS
-    assert files(out) == {*mnist.DIGESTS, "source.txt"}
+    assert files(out) == {*mnist.DIGESTS, "source.txt", MANIFEST}
     assert (out / "source.txt").read_text() == "MNIST\n"
 
 

@@ -1,5 +1,8 @@
 """What every pipeline promises under both runners."""
 
+from unittest.mock import patch
+
+from mlflow import MlflowClient
 from workplace import computed
 
 from components.core.storage import digest_path
@@ -11,9 +14,11 @@ class Promises:
 
     Attributes:
         metrics: some of those that the run of the whole pipeline shows.
+        models: names of those it registers.
     """
 
     metrics: tuple[str, ...]
+    models: tuple[str, ...]
 
     def dvc_output(self, place, step):
         """Where `dvc repro` put what a step of `ganflow run` made."""
@@ -34,9 +39,19 @@ class Promises:
         assert {run.info.run_name for run in children} == titles  # by which the live view finds a step's progress
 
     def test_a_second_run_computes_nothing(self, place):
-        assert computed(place.run()) == {}
-        assert place.repro() == []
+        register = place.steps[-1]["step"]
+        assert computed(place.run()) == {register: 1}
+        assert place.repro() == ["register"]
 
     def test_a_dry_run_for_the_cluster_knows_every_result(self, place):
         told = place("ganflow", "submit", place.pipeline, "--dry-run", "--data", place.raw)
-        assert f"{len(place.steps)} of {len(place.steps)} results are known" in told
+        cached = len(place.steps) - 1
+        assert f"{cached} of {cached} results are known here, {place.steps[-1]['step']} runs always" in told
+
+    def test_a_second_run_against_another_server_registers_the_models_there(self, place):
+        other = f"sqlite:///{place.folder}/other.db"
+        with patch.dict(place.environment, MLFLOW_TRACKING_URI=other):
+            told = place("ganflow", "run", place.pipeline, "--data", place.raw)
+        assert "Nothing was recomputed" in told
+        champions = {name: MlflowClient(other).get_model_version_by_alias(name, "champion") for name in self.models}
+        assert {name: champion.version for name, champion in champions.items()} == dict.fromkeys(self.models, 1)

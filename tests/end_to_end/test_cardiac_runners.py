@@ -40,6 +40,7 @@ class TestBothRunners(Promises):
     """These run in order, on one workplace."""
 
     metrics = ("accuracy/resnet50/none/mean", "ratio/xception/1")
+    models = ("cardiac-generator", "cardiac-refiner", "cardiac-classifier")
 
     def dvc_output(self, place, step):
         arguments = step["arguments"]

@@ -93,6 +93,7 @@ class TestBothRunners(Promises):
     """These run in order, on one workplace."""
 
     metrics = ("psnr/hcegan/mean", "grey/ssim")
+    models = ("colour-renderer",)
 
     def dvc_output(self, place, step):
         given = step["arguments"]
@@ -141,4 +142,4 @@ class TestBothRunners(Promises):
         pixels[30, 40] ^= 0x40
         Image.fromarray(pixels).save(path)
         assert computed(place.run()) == EVERY_STEP
-        assert place.changed() == ["prepare"]
+        assert place.changed() == ["prepare", "register"]

@@ -53,6 +53,7 @@ class TestBothRunners(Promises):
     """These run in order, on one workplace."""
 
     metrics = ("inception_score/dcgan/complex/mean", "ceiling/simple")
+    models = ("digit-generator",)
 
     def dvc_output(self, place, step):
         arguments = step["arguments"]
@@ -102,4 +103,4 @@ class TestBothRunners(Promises):
         content[16 + 400] ^= 0x40
         path.write_bytes(gzip.compress(bytes(content), mtime=0))
         assert computed(place.run()) == EVERY_STEP
-        assert place.changed() == ["prepare"]
+        assert place.changed() == ["prepare", "register"]

@@ -1,6 +1,5 @@
 """Real processes, really killed: every trainer resumes and ends with the same bytes."""
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -8,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from forks import processes
 from trainers import execute
 
 from components.core.images import NO_FOLD, TEST_FOLD, ImageSet
@@ -16,7 +16,7 @@ from components.data_prep.step import acquire, prepare, prepare_digits, simulate
 from components.gan_training.cardiac_step import synthesize, train_egan
 from pipelines.pipeline import find
 
-KILLS = 5
+KILLS = {"fp32": 5, "bf16": 2}
 LENGTHS = {
     "cardiac.egan": "generations=60",
     "cardiac.simgan": "updates=120",
@@ -27,9 +27,6 @@ LENGTHS = {
     "colour.train": "updates=50",
 }
 """By section of params.yaml."""
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["trainers"])
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +69,20 @@ def arguments(name, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", KILLS)
 @pytest.mark.parametrize("section", LENGTHS)
-def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, inputs, tmp_path):
+def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, precision, inputs, tmp_path):
+    kill_and_compare(section, precision, inputs, tmp_path, KILLS[precision])
+
+
+def kill_and_compare(section, precision, inputs, tmp_path, planned):
+    """Train in `tmp_path` once undisturbed and once killed as often as planned; the bytes must be the same."""
     pipeline, name = section.split(".")
-    settings = [f"{section}.{LENGTHS[section]}", f"{section}.checkpoint_seconds=0.02"]
+    settings = [
+        f"{section}.{LENGTHS[section]}",
+        f"{section}.checkpoint_seconds=0.02",
+        f"{section}.precision={precision}",
+    ]
     params = getattr(find(pipeline).load("smoke", settings), name).model_dump_json()
 
     def start(out):
@@ -93,12 +100,12 @@ def test_a_trainer_killed_at_random_moments_ends_with_the_same_bytes(section, in
     kills = 0
     while True:
         process = start("killed")
-        if kills < KILLS:
+        if kills < planned:
             process.join(timeout=random.uniform(0, duration / 3))
             kills += process.is_alive()
             process.kill()
         process.join()
-        if process.exitcode == 0 and kills == KILLS:
+        if process.exitcode == 0 and kills == planned:
             break
         if process.exitcode == 0:  # it outran the kills, as the machine is less busy now: kill another one, sooner
             shutil.rmtree(tmp_path / "killed")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from crowd import Crowd
 from crowd_task import points
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from registrars import register_at_once
 from s3 import BUCKET
 from workplace import BIN
 
@@ -49,8 +51,8 @@ def server(tmp_path_factory, s3):
             mlflow.set_tracking_uri(None)
 
 
-def run_digits(folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"GANFLOW_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+def run_digits(folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"GANFLOW_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"} | given
     environment.pop("GANFLOW_JOURNALS", None)
     command = [BIN / "ganflow", "run", "digits", "--profile", "smoke", "--set", "digits.acquire.source=bundled"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -88,10 +90,13 @@ class TestAtTheDoor:
 
 @pytest.fixture(scope="module")
 def place(server, tmp_path_factory):
+    """A run whose user and password are in the server's address."""
     folder = tmp_path_factory.mktemp("digits")
-    done = run_digits(folder)
+    uri = server.url.replace("://", f"://{mlflow_server.USER}:{mlflow_server.PASSWORD}@")
+    done = run_digits(folder, MLFLOW_TRACKING_URI=uri, MLFLOW_TRACKING_USERNAME="", MLFLOW_TRACKING_PASSWORD="")
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "printed").write_text(done.stdout)
+    (folder / "complaints").write_text(done.stderr)
     return folder
 
 
@@ -164,7 +169,64 @@ class TestPipeline:
         printed = (place / "printed").read_text()
         page = f"{server.url}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}?"
         assert page in printed.replace("\n", "")
-        assert mlflow_server.PASSWORD not in printed
+
+    def test_the_password_is_nowhere(self, place, client, runs):
+        for path in place.rglob("*"):
+            assert not path.is_file() or mlflow_server.PASSWORD.encode() not in path.read_bytes(), path
+        version = client.get_model_version("digit-generator", "1")
+        told = [version.tags, version.description, version.source, *(run.to_dictionary() for run in runs[1])]
+        assert mlflow_server.PASSWORD not in str(told)
+
+
+class TestRefusals:
+    """What the server refuses one journal."""
+
+    def test_hold_up_no_other_and_are_told_once(self, server, client, tmp_path, monkeypatch, caplog):
+        monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path))
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "refusals")
+        with Journal.open("older", {}, {}, "f" * 64, {}) as older:
+            older.metrics({"loss": 1.0}, 0)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")  # somebody else's
+        refused = pytest.raises(UserError, match="does not permit the user this; ask its administrator")
+        with Courier(tmp_path), Journal.open("newer", {}, {}, "f" * 64, {}) as newer, refused:
+            newer.run_id()
+        assert (older.folder.exists(), newer.folder.exists()) == (False, True)
+        (run,) = client.search_runs([client.get_experiment_by_name("refusals").experiment_id])
+        assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+        with Courier(tmp_path):
+            pass
+        assert len([each for each in caplog.records if "permit" in each.getMessage()]) == 1
+
+    def test_a_wrong_password_is_told_and_the_right_one_delivers(self, server, client, tmp_path, monkeypatch):
+        monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path))
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "passwords")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+            refused = pytest.raises(UserError, match="refuses the user or the password; set MLFLOW_TRACKING_USERNAME")
+            with Courier(tmp_path), Journal.open("step", {}, {}, "f" * 64, {}) as journal, refused:
+                journal.run_id()
+        with Courier(tmp_path):
+            pass
+        assert not journal.folder.exists()
+        assert len(client.search_runs([client.get_experiment_by_name("passwords").experiment_id])) == 1
+
+
+class TestRegistrationsAtOnce:
+    PROCESSES, ROUNDS = 8, 3
+
+    def test_the_best_is_champion_and_says_whom_it_followed(self, server, client, tmp_path):
+        draw = random.Random(0)
+        rounds = [draw.sample(range(1, 100), self.PROCESSES) for _ in range(self.ROUNDS)]
+        register_at_once(tmp_path, [list(own) for own in zip(*rounds, strict=True)], "crowd-{}".format)
+        for number, values in enumerate(rounds):
+            versions = {int(each.version): each for each in client.search_model_versions(f"name = 'crowd-{number}'")}
+            assert sorted(float(each.tags["ganflow.value"]) for each in versions.values()) == sorted(values)
+            champion = int(client.get_registered_model(f"crowd-{number}").aliases["champion"])
+            assert float(versions[champion].tags["ganflow.value"]) == max(values)
+            assert {each.tags["ganflow.gate"] for each in versions.values()} == {"settled"}
+            while before := versions[champion].tags.get("ganflow.previous_champion"):
+                better, champion = champion, int(before)
+                assert float(versions[champion].tags["ganflow.value"]) < float(versions[better].tags["ganflow.value"])
 
 
 @dataclass(frozen=True)

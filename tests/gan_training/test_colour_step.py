@@ -1,7 +1,6 @@
 """The step that trains one variant of the colour GAN on one data set."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from components.core.contract import check
 from components.core.errors import UserError
 from components.core.images import NO_FOLD, TEST_FOLD, ImageSet, as_levels, load_model, model_facts, to_grey
 from components.core.storage import digest_path
+from components.core.telemetry import Record
 from components.core.training import as_floats, centre_crop
 from components.gan_training.colour_step import train_colour
 from components.gan_training.networks.pix2pix import Generator
@@ -101,8 +101,8 @@ def test_sample_sheets_show_grey_rendered_and_original(train: Train, tmp_path: P
 
 def test_the_data_set_is_logged(train: Train, tmp_path: Path) -> None:
     train(dataset="dog")
-    (events,) = (tmp_path / "journals").glob("*/events.jsonl")
-    logged = [event for event in map(json.loads, events.read_text().splitlines()) if event["event"] == "dataset"]
+    (journal,) = (tmp_path / "journals").glob("*/journal.db")
+    logged = [event.content for event in Record(journal.parent).events("dataset")]
     assert [(event["name"], event["counts"]["dog"]) for event in logged] == [("dog, training part", 7)]
 
 

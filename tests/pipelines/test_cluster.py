@@ -1,5 +1,6 @@
 """The commands for a cluster, over HTTP, against a server that checks requests with Kubeflow's own models."""
 
+import json
 import re
 import subprocess
 import sys
@@ -243,6 +244,19 @@ def test_status_lists_runs_and_shows_the_tasks_of_one(server, ganflow, version):
     ganflow("status", run_id)
     told = ganflow("status", run_id).output
     assert "✓ acquire: done (90.0 s)" in told and "MLflow: http://mlflow" in told
+
+
+def test_status_tells_scripts_in_json(server, ganflow, version):
+    ganflow("submit", "digits", "--version", "v1")
+    (run_id,) = server.runs
+    server.task_details = [detail("acquire", "SUCCEEDED")]
+    (listed,) = json.loads(ganflow("status", "--json").stdout)
+    assert listed.keys() == {"id", "name", "state", "created", "url"}
+    assert (listed["id"], listed["url"]) == (run_id, f"{server.address}/#/runs/details/{run_id}")
+    tasks = [{"step": "acquire", "arguments": {}, "state": "done", "seconds": 90.0}]
+    watched = json.loads(ganflow("status", run_id, "--json", "--wait").stdout)
+    assert (watched["tasks"], watched["state"]) == (tasks, "SUCCEEDED")
+    assert json.loads(ganflow("status", run_id, "--json").stdout) == watched
 
 
 def test_a_refused_token_is_a_sentence_and_the_right_one_passes(server, ganflow, monkeypatch):

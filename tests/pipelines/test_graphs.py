@@ -15,6 +15,7 @@ from pipelines.pipeline import NAMES, find
 from pipelines.runners import SHARED_ARGUMENTS
 
 CHECKOUT = Path(__file__).parents[2]
+SUFFIXES = {"cardiac": "", "digits": "-digits", "colour": "-colour"}
 Node = frozenset
 Edges = set[tuple[Node, Node]]
 
@@ -86,6 +87,15 @@ def test_every_stage_hangs_on_its_own_section_and_code_alone():
         step, _ = steps[pipeline][called]
         code = [dependency for dependency in stage["deps"] if dependency.startswith("components/")]
         assert code == ["components/core", step.package.relative_to(CHECKOUT).as_posix()], name
+
+
+def test_what_registers_models_is_never_taken_from_a_cache(pipeline):
+    dag = pipeline.graph(pipeline.load(), Source("s3://data", "0")).pipeline_spec.root.dag
+    always = {name for name, task in dag.tasks.items() if not task.caching_options.enable_cache}
+    assert {name for name in always if not name.startswith("for-loop")} == {f"register{SUFFIXES[pipeline.name]}"}
+    stages = read_yaml(CHECKOUT / "dvc.yaml")["stages"]
+    always = {name for name, stage in stages.items() if stage.get("always_changed")}
+    assert {name for name in always if name.startswith(pipeline.name)} == {f"{pipeline.name}-register"}
 
 
 def test_no_two_stages_share_an_output():

@@ -53,6 +53,17 @@ def test_nothing_follows_a_failure_and_the_failed_task_keeps_what_it_printed(cap
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.parametrize("loops", [False, True])
+def test_a_task_that_cannot_even_be_started_has_failed_and_says_why(monkeypatch, loops):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Subprocesses, "_start", refuse)
+    watch = run("a", "b") if loops else run("a")
+    assert watch.failed()
+    assert watch.failed()[0].printed == ["builtins.OSError: [Errno 28] No space left on device"]
+
+
 def test_outputs_lie_where_the_watch_says():
     outputs = [Path(task.outputs["out"]) for task in run("a").tasks]
     assert [path.read_text() for path in outputs] == ["a", "a"]

@@ -1,10 +1,11 @@
 """A TCP proxy that harms what passes from a server to its clients: cuts the connection, or changes bytes."""
 
 import contextlib
+import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 _CHUNK = 1 << 16
@@ -27,6 +28,7 @@ class Proxy:
         self.cuts, self.cut_after = 0, 0
         self.swaps, self.old, self.new = 0, b"", b""
         self.pause, self.passed = 0.0, 0
+        self._due, self._act, self._acting = math.inf, None, threading.Lock()
 
     def cut(self, times: int, after: int) -> None:
         self.cuts, self.cut_after = times, after
@@ -35,10 +37,18 @@ class Proxy:
         assert len(old) == len(new)
         self.swaps, self.old, self.new = times, old, new
 
+    def meanwhile(self, after: int, act: Callable[[], object]) -> None:
+        """Call `act` once before more than `after` further bytes of answers are passed on, whatever connection's."""
+        self._due, self._act = self.passed + after, act
+
     def harm(self, chunk: bytes, passed: int) -> tuple[bytes, bool]:
         """What becomes of a chunk after `passed` bytes, and whether the connection ends with it."""
         time.sleep(self.pause)
-        self.passed += len(chunk)
+        with self._acting:
+            self.passed += len(chunk)
+            if self.passed > self._due:
+                self._due = math.inf
+                self._act()
         if self.swaps and self.old in chunk:
             self.swaps -= 1
             chunk = chunk.replace(self.old, self.new)

@@ -1,5 +1,6 @@
 """The contract that wraps every step, and the parameters it is given. `component` is its Kubeflow face."""
 
+from components.core.contract.outputs import check_replaceable, replacing
 from components.core.contract.params import (
     DEFAULT_PROFILE,
     ComputeSection,
@@ -13,4 +14,4 @@ from components.core.contract.params import (
     sentence,
     write_params,
 )
-from components.core.contract.step import INPUT_TYPES, Run, Step, step
+from components.core.contract.step import INPUT_TYPES, Run, Step, registering_step, step

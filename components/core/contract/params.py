@@ -19,7 +19,7 @@ DEFAULT_PROFILE = "default"
 class Section(BaseModel):
     """One step's parameters: frozen, strictly typed, no unknown key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ComputeSection(Section):
@@ -33,8 +33,10 @@ class TrainingSection(ComputeSection):
     """Parameters that every training shares."""
 
     batch_size: int = Field(ge=1)
-    precision: Literal["no", "bf16", "fp16"] = Field(description="mixed precision, in Accelerate's words")
-    checkpoint_seconds: float = Field(gt=0, description="time between two checkpoints")
+    precision: Literal["fp32", "bf16"] = Field(
+        description="of matrix products and convolutions; weights, losses and metrics are fp32 always"
+    )
+    checkpoint_seconds: float = Field(gt=0, description="time between two checkpoints, with which metrics are sent")
 
 
 class GanSection(TrainingSection):
@@ -68,10 +70,10 @@ def load_params(
         UserError: names every key that is unknown, of a wrong type or out of range.
     """
     tree = read_yaml(path)
-    profiles = tree.get("profiles", {})
+    profiles = _mapping(path, tree, "profiles")
     if profile != DEFAULT_PROFILE and profile not in profiles:
         raise UserError(f"There is no profile '{profile}'; choose one of {', '.join([DEFAULT_PROFILE, *profiles])}.")
-    values = _merge({pipeline: tree.get(pipeline, {})}, profiles.get(profile, {}), only=pipeline)
+    values = _merge({pipeline: tree.get(pipeline) or {}}, _mapping(path, profiles, profile), only=pipeline)
     for override in overrides:
         _apply(values, override, pipeline)
     return check(values[pipeline], model, pipeline)
@@ -85,7 +87,12 @@ def dump_params(pipeline: str, values: Section) -> str:
 
 
 def write_params(path: Path, pipeline: str, values: Section) -> None:
-    """Replace a pipeline's values in a YAML file; its comments, order and profiles stay."""
+    """Replace a pipeline's values in a YAML file; its comments, order and profiles stay.
+
+    Raises:
+        UserError: the file is missing or is not YAML.
+    """
+    read_yaml(path)
     yaml = YAML()
     yaml.width = 200
     tree = yaml.load(path)
@@ -114,11 +121,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing or is not YAML.
     """
     try:
-        return YAML(typ="safe").load(path) or {}
+        tree = YAML(typ="safe").load(path) or {}
     except FileNotFoundError:
         raise UserError(f"There is no {path}; run from the checkout or restore the file from Git.") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold names and their values, as the checkout's does.")
+    return tree
+
+
+def _mapping(path: Path, tree: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What stands under a name, which may be nothing."""
+    value = tree.get(name) or {}
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: {name}: must hold names and their values, got {json.dumps(value, default=str)}")
+    return value
 
 
 def _merge(base: dict[str, Any], change: Mapping[str, Any], only: str | None = None) -> dict[str, Any]:
@@ -149,7 +167,10 @@ def _apply(values: dict[str, Any], override: str, pipeline: str) -> None:
         if not isinstance(values.get(parent), dict):
             raise UserError(f"{'.'.join(parents[: position + 1])}: unknown parameter.")
         values = values[parent]
-    values[last] = YAML(typ="safe").load(text)
+    try:
+        values[last] = YAML(typ="safe").load(text)
+    except YAMLError:
+        raise UserError(f"{key.strip()}: the value {text} is not valid YAML; quote or close what is open.") from None
 
 
 def sentence(name: str, model: type[BaseModel], error: Mapping[str, Any]) -> str:

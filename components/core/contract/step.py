@@ -6,7 +6,9 @@ under it, writes outputs to a temporary folder and renames that into place, and 
 """
 
 import contextlib
+import errno
 import inspect
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,12 +18,18 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from components.core.contract.outputs import check_replaceable, replacing
 from components.core.contract.params import ComputeSection, Section, check
+from components.core.contract.turns import turn
 from components.core.errors import UserError
-from components.core.storage import Checkpoints, digest_code, digest_json, digest_path
+from components.core.storage import Checkpoints, digest_code, digest_json, digest_path, state_dir
 from components.core.telemetry import Journal
 
 CORE = Path(__file__).parents[1]
+
+_LITTLE = 1 << 16  # bytes that a full disk may still have
+
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 INPUT_TYPES = (Path, list[Path], Path | None)
 """Annotations that make a parameter of a step an input file or folder; all others are plain arguments."""
@@ -61,8 +69,9 @@ class Step:
     (annotated with one of `INPUT_TYPES`) and plain arguments.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., None], *, registers: bool = False) -> None:
         self.function = function
+        self.registers = registers
         self.name = function.__name__.replace("_", "-")
         self.__doc__ = function.__doc__
         self.package = Path(inspect.getfile(function)).parent
@@ -79,11 +88,12 @@ class Step:
         Args:
             params: its section, or that section as JSON.
             code: digest of the sources that the runner filed this execution under, if it did.
-            out: the output folder; what stands there is replaced when the step succeeds, and only then.
+            out: the output folder; what a step wrote there before is replaced when this one succeeds, and only then.
             given: the step's own keyword arguments.
 
         Raises:
-            UserError: bad parameters or inputs, or other code than the runner's; nothing half-written stays.
+            UserError: bad parameters or inputs, other code than the runner's, an `out` that may not be replaced, inputs
+                that changed meanwhile, or no room; nothing half-written stays.
         """
         if code not in (None, self.code_digest()):
             raise UserError(
@@ -92,18 +102,31 @@ class Step:
             )
         section = check(params if isinstance(params, str) else params.model_dump_json(), self.section, self.name)
         inputs, arguments = self._sort(given)
+        out = Path(out)
+        check_replaceable(out, [path for value in inputs.values() for path in _flat(value)])
         read = _digest_inputs(inputs)
         fingerprint = self.fingerprint(section, arguments, read)
         seed = _seed_everything(section, fingerprint)
         with (
+            _told(self.name, out),
             Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
-            _output_folder(Path(out)) as partial,
+            turn(fingerprint, out, reuse=not self.registers) as mine,
         ):
-            run = Run(partial, fingerprint, read, seed, Checkpoints(fingerprint), journal)
-            self.function(section, run, **inputs, **arguments)
-            digest = digest_path(partial)
+            digest = mine.digest
+            if digest:
+                journal.tags({"ganflow.reused": "true"})
+            else:
+                checkpoints = Checkpoints(fingerprint)
+                with replacing(out) as partial, _told(self.name, out):
+                    self.function(
+                        section, Run(partial, fingerprint, read, seed, checkpoints, journal), **inputs, **arguments
+                    )
+                    _check_unchanged(inputs, read)
+                    digest = digest_path(partial)
+                mine.note(digest)
             journal.output(digest)
-        run.checkpoints.remove()
+            if not mine.digest:
+                _tidy(checkpoints, journal)
         return {"fingerprint": fingerprint, "digest": digest}
 
     def fingerprint(self, section: Section, arguments: dict[str, Any], inputs: InputDigests) -> str:
@@ -145,6 +168,11 @@ def step(function: Callable[..., None]) -> Step:
     return Step(function)
 
 
+def registering_step(function: Callable[..., None]) -> Step:
+    """Put a step under the contract that changes a registry: another execution's output does not stand for its own."""
+    return Step(function, registers=True)
+
+
 def _digest_inputs(inputs: Inputs) -> InputDigests:
     missing = [str(path) for value in inputs.values() for path in _flat(value) if not path.exists()]
     if missing:
@@ -154,6 +182,12 @@ def _digest_inputs(inputs: Inputs) -> InputDigests:
         name: sorted(map(digest_path, value)) if isinstance(value, list) else value and digest_path(value)
         for name, value in inputs.items()
     }
+
+
+def _check_unchanged(inputs: Inputs, read: InputDigests) -> None:
+    now = _digest_inputs(inputs)
+    if changed := [name for name in inputs if now[name] != read[name]]:
+        raise UserError(f"What {', '.join(changed)} leads to changed while the step read it; run it again.")
 
 
 def _flat(value: Path | list[Path] | None) -> list[Path]:
@@ -168,6 +202,8 @@ def _seed_everything(section: Section, fingerprint: str) -> int:
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     if isinstance(section, ComputeSection):
+        if os.environ.get(_CUBLAS) not in (":4096:8", ":16:8"):  # else the first matrix product on CUDA is an error
+            os.environ[_CUBLAS] = ":4096:8"
         import torch
 
         torch.manual_seed(seed)
@@ -179,16 +215,45 @@ def _seed_everything(section: Section, fingerprint: str) -> int:
     return seed
 
 
-@contextlib.contextmanager
-def _output_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place on success and vanishes on failure."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-    partial.mkdir(parents=True)
+def _tidy(checkpoints: Checkpoints, journal: Journal) -> None:
+    """Forget the checkpoints of a step that is done, which no failure to do so can undo."""
     try:
-        yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        checkpoints.remove()
+    except UserError as error:
+        journal.warn(f"The checkpoints stay behind: {error}")
+
+
+@contextlib.contextmanager
+def _told(name: str, out: Path) -> Iterator[None]:
+    """Tell in one sentence what the machine refuses; everything else is the step's own mistake."""
+    try:
+        yield
+    except UserError:
         raise
-    shutil.rmtree(out, ignore_errors=True)
-    partial.replace(out)
+    except Exception as error:
+        if place := _full_disk(error, out):
+            raise UserError(f"{name} found no room on the disk of {place}; make room and run it again.") from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(
+                f"{name} may not use {error.filename} ({error.strerror}); mend the permissions and run it again."
+            ) from error
+        raise
+
+
+def _full_disk(error: Exception, out: Path) -> str:
+    """A place on the disk whose lack of room a failure comes from, "" where it comes from something else.
+
+    NumPy and SimpleITK do not say so, safetensors in its words only.
+    """
+    short = [str(path) for path in (out, state_dir()) if _room(path) < _LITTLE]
+    said = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+    return (
+        (getattr(error, "filename", None) or " or ".join(short or map(str, (out, state_dir()))))
+        if said or short
+        else ""
+    )
+
+
+def _room(path: Path) -> int:
+    """Bytes left on the disk of what lies, or will lie, at `path`."""
+    return shutil.disk_usage(next(each for each in path.absolute().parents if each.exists())).free

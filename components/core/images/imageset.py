@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.errors import UserError
+
 IMAGES, META = "images.npy", "meta.json"
 """A set's two files."""
 
@@ -87,7 +89,13 @@ class ImageSet:
         )
 
     def training(self, fold: int) -> "ImageSet":
-        """Everything outside the test part of `fold`."""
+        """Everything outside the test part of `fold`.
+
+        Raises:
+            UserError: there is no such fold, and everything would be trained on.
+        """
+        if fold not in (TEST_FOLD, *self.folds):
+            raise UserError(f"There is no fold {fold}; choose one of {', '.join(map(str, sorted(set(self.folds))))}.")
         return self.where(self.folds != fold)
 
     def test(self, fold: int) -> "ImageSet":
@@ -95,7 +103,13 @@ class ImageSet:
         return self.where(self.folds == fold)
 
     def of_class(self, name: str) -> "ImageSet":
-        """The images of one class, or of `ALL` together."""
+        """The images of one class, or of `ALL` together.
+
+        Raises:
+            UserError: there is no such class.
+        """
+        if name not in (ALL, *self.classes):
+            raise UserError(f"There is no class '{name}'; choose one of {', '.join(self.classes)}.")
         return self if name == ALL else self.where(self.labels == self.classes.index(name))
 
     def counts(self) -> dict[str, int]:

@@ -3,4 +3,4 @@
 from components.core.storage.checkpoints import Checkpoints
 from components.core.storage.digest import digest_code, digest_json, digest_path
 from components.core.storage.fetch import fetch
-from components.core.storage.state import state_dir
+from components.core.storage.state import make_folder, open_shared, state_dir

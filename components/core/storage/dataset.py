@@ -6,8 +6,8 @@ the objects of a DVC remote, whose digest is DVC's own of a folder: the MD5 of i
 
 import hashlib
 import json
+import os
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,7 @@ from filelock import FileLock
 from components.core.errors import UserError
 from components.core.storage.digest import digest_json
 from components.core.storage.download import File, download
-from components.core.storage.s3 import Absent, Entry, S3Folder
+from components.core.storage.s3 import Absent, Changed, Entry, S3Folder
 
 S3 = "s3://"
 DVC = "dvc+s3://"
@@ -45,11 +45,13 @@ def fetch_dataset(source: str, digest: str, folder: Path) -> Path:
     if not _DIGEST.fullmatch(digest) or not source.startswith((S3, DVC)):
         raise UserError(f"Data cannot be fetched from {source} with the digest {digest}; submit the pipeline again.")
     final = folder / digest
+    if final.exists():  # whoever fetched it, and may write there
+        return final
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{digest}.lock"):
             if not final.exists():
-                _fill(source, digest, folder / f".{digest}", final)
+                _fill(source, digest, folder / f".{digest}.partial", final)
     except OSError as error:
         raise UserError(
             f"The data cannot be written to {folder} ({error.strerror}); make room or set GANFLOW_HOME to another disk."
@@ -57,21 +59,23 @@ def fetch_dataset(source: str, digest: str, folder: Path) -> Path:
     return final
 
 
-def _fill(source: str, digest: str, partial: Path, final: Path) -> None:
+def _fill(source: str, digest: str, target: Path, final: Path) -> None:
     root = S3Folder(source.removeprefix("dvc+"))
     files = _dvc_files(root, digest) if source.startswith(DVC) else _s3_files(root, digest)
     _check_names(file.name for file in files)
-    target = partial / "files"
-    if _has_strangers(target, files):
-        shutil.rmtree(partial)
+    _remove_strangers(target, files)
     for parent in {(target / file.name).parent for file in files}:
         parent.mkdir(parents=True, exist_ok=True)
     try:
-        download(files, root, target, partial / "progress")
+        download(files, root, target)
     except Absent as absent:
         raise _changed(root) if source.startswith(S3) else _missing(root, str(absent)) from absent
+    except Changed as changed:
+        if source.startswith(DVC):
+            raise
+        raise _changed(root) from changed
+    os.sync()  # else a power cut might leave empty files under the name of whole ones
     target.replace(final)
-    shutil.rmtree(partial)
 
 
 def _s3_files(root: S3Folder, digest: str) -> list[File]:
@@ -138,10 +142,12 @@ def _is_safe(name: str) -> bool:
     return encodable and plain and "\\" not in name and "\0" not in name
 
 
-def _has_strangers(target: Path, files: list[File]) -> bool:
-    """Whether a link, or a file that we did not put there, lies among what an earlier attempt left."""
+def _remove_strangers(target: Path, files: list[File]) -> None:
+    """Remove links, and files that are none of ours, from what an earlier attempt left."""
     ours = {target / file.name for file in files}
-    return any(path.is_symlink() or (path.is_file() and path not in ours) for path in target.rglob("*"))
+    for path in sorted(target.rglob("*")):
+        if path.is_symlink() or (path.is_file() and path not in ours):
+            path.unlink()
 
 
 def _changed(root: S3Folder) -> UserError:

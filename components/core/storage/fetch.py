@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from components.core.errors import UserError
+from components.core.storage.digest import digest_path
 from components.core.storage.state import state_dir
 
 
@@ -13,9 +15,11 @@ def fetch(source: str, digest: str) -> Path:
         digest: of its content, as `source` was when it was taken.
 
     Raises:
-        UserError: it is not there any more, or cannot be had unharmed.
+        UserError: it is not there any more, not as it was, or cannot be had unharmed.
     """
     if "://" not in source:
+        if not Path(source).is_dir() or digest_path(Path(source)) != digest:
+            raise UserError(f"The data in {source} changed after the run was started; run it again.")
         return Path(source)
     from components.core.storage.dataset import fetch_dataset  # boto3 is imported only where something lies on S3
 

@@ -2,83 +2,56 @@
 
 import contextlib
 import re
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
+from s3transfer.futures import TransferFuture
+from s3transfer.manager import TransferConfig, TransferManager
+from s3transfer.subscribers import BaseSubscriber
 
 from components.core.errors import UserError
-
-PIECE = 8 << 20
-"""Bytes that one request asks for at most; larger objects are read in pieces, several at a time."""
 
 CONNECTIONS = 8
 """Requests under way at a time."""
 
-CHUNK = 1 << 18
-"""Bytes handled at a time; larger buffers cost more to have than they save."""
-
-_ATTEMPTS = 5
-"""How often a piece's connection may break; requests that get no answer are boto3's to retry."""
+_VERSIONS = 3
+"""How many versions of an object are begun to be read, each replaced meanwhile, before that is an error."""
 
 _DENIED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
-_ABSENT = ("404", "NoSuchKey", "412", "PreconditionFailed")
-_EMPTY = ("416", "InvalidRange")
+_ABSENT = ("404", "NoSuchKey")
 
 
 class Absent(Exception):
-    """There is no object of the name that this tells, or not in the version asked for."""
+    """There is no object of the name that this tells."""
 
 
-class _Empty(Exception):
-    """The object has no byte that could be asked for."""
+class Changed(UserError):
+    """An object is there, but not (or not for as long as it takes to read it) in one version."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An object in a listing: its name below the folder, its bytes, its ETag without quotes."""
+    """An object in a listing: its name below the folder, its bytes, its ETag without quotes, the server's time."""
 
     name: str
     size: int
     etag: str
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some bytes of an object, and what the answer said of the whole.
-
-    Attributes:
-        chunks: the bytes as they come, to be taken once.
-        size: bytes of the object.
-        etag: of the object, without quotes; empty where it is no checksum, because a key encrypts the object.
-    """
-
-    chunks: Iterator[bytes]
-    size: int
-    etag: str
-
-    @property
-    def content(self) -> bytes:
-        """All of them."""
-        return b"".join(self.chunks)
+    modified: datetime
 
 
 class S3Folder:
     """The objects below `s3://bucket/prefix`; their names are relative to it. Threads may share one.
 
-    Every method raises a `UserError` where the keys are denied, the bucket is missing or no server answers.
+    Every method raises a `UserError` where the keys are denied, the bucket is missing, no server answers or the line
+    keeps breaking. As a context manager it ends what is under way when an exception leaves the context.
 
     Raises:
         UserError: `uri` is none, or has more in it.
@@ -91,90 +64,96 @@ class S3Folder:
         self._bucket = parts[1]
         self._prefix = "".join(f"{part}/" for part in (parts[2] or "").split("/") if part)
         self.uri = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        # Where answers' checksums are not required, the transfer manager holds all requests to one ETag, and asks for
+        # it by none of its own. But then threads of the queue put the rest of an object into it: it must not be full.
+        config = Config(
+            connect_timeout=10,
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+            response_checksum_validation="when_required",
+        )
         with self._telling():
-            self._client = boto3.Session().client(
-                "s3", config=Config(connect_timeout=10, max_pool_connections=CONNECTIONS, tcp_keepalive=True)
-            )
+            self._client = boto3.Session().client("s3", config=config)
+        settings = {"max_request_concurrency": CONNECTIONS, "max_submission_concurrency": CONNECTIONS}
+        queues = {"max_request_queue_size": sys.maxsize, "max_io_queue_size": 100}
+        self._transfers = TransferManager(self._client, TransferConfig(**settings, **queues))
+
+    def __enter__(self) -> "S3Folder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._transfers.__exit__(*error)
 
     def read(self, name: str) -> bytes | None:
-        """An object's bytes, None where there is none of that name."""
+        """The bytes of an object that memory has room for; None where there is none of that name.
+
+        Raises:
+            Changed: it is replaced again and again while it is read.
+        """
         try:
-            first = self.piece(name, 0)
-            with ThreadPoolExecutor(CONNECTIONS) as pool:
-                starts = range(PIECE, first.size, PIECE)
-                rest = pool.map(lambda start: self.piece(name, start, first.etag).content, starts)
-                return b"".join([first.content, *rest])
+            self._download(name, content := BytesIO())
         except Absent:
             return None
+        return content.getvalue()
 
-    def write(self, name: str, content: bytes) -> None:
-        """Replace an object, whole or not at all."""
-        with self._telling():
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=content)
+    def upload(self, path: Path, name: str) -> None:
+        """Replace an object of any size by a file's content, whole or not at all."""
+        with self._telling(name):
+            self._transfers.upload(str(path), self._bucket, self._prefix + name).result()
 
-    def remove(self) -> None:
-        """Delete every object of the folder."""
-        for entry in self.list():
-            with self._telling():
-                self._client.delete_object(Bucket=self._bucket, Key=self._prefix + entry.name)
+    def download(self, name: str, path: Path, etag: str = "") -> None:
+        """Replace a file by an object's content, whole or not at all.
+
+        Args:
+            etag: of the version to read; any if not given, but one.
+
+        Raises:
+            Absent: there is none of that name.
+            Changed: it is not in the version asked for, or replaced again and again while it is read.
+            OSError: the file cannot be written.
+        """
+        self._download(name, path, etag)
 
     def list(self) -> list[Entry]:
         """All objects of the folder in the order of their names, empty ones that stand for folders left out."""
         with self._telling():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
             found = [each for page in pages for each in page.get("Contents", ())]
-        return sorted(
-            (
-                Entry(each["Key"].removeprefix(self._prefix), each["Size"], each["ETag"].strip('"'))
-                for each in found
-                if each["Size"] or not each["Key"].endswith("/")
-            ),
-            key=lambda entry: entry.name,
-        )
+        entries = [
+            Entry(each["Key"].removeprefix(self._prefix), each["Size"], each["ETag"].strip('"'), each["LastModified"])
+            for each in found
+            if each["Size"] or not each["Key"].endswith("/")
+        ]
+        return sorted(entries, key=lambda entry: entry.name)
 
-    def piece(self, name: str, start: int, etag: str | None = None) -> Piece:
-        """The bytes of an object from `start` on, at most `PIECE`; read on where a connection breaks.
-
-        Args:
-            etag: of the version to read; any if not given.
-
-        Raises:
-            Absent: there is none, or not in that version.
-        """
-        try:
-            answer = self._get(name, start, start + PIECE, etag)
-        except _Empty:
-            return Piece(iter(()), 0, "")
-        return Piece(self._chunks(answer, name, start), _size(answer), _etag(answer))
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete objects, one after the other; what is not there is no error."""
+        for name in names:
+            with self._telling(name):
+                self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def part_size(self, name: str) -> int:
-        """Bytes of the parts, but for the last, in which an object was uploaded; 0 where the server does not tell."""
-        try:
-            return self._client.head_object(Bucket=self._bucket, Key=self._prefix + name, PartNumber=1)["ContentLength"]
-        except (ClientError, BotoCoreError):
-            return 0
+        """Bytes of an object's first part, of all of it if it was uploaded as one.
 
-    def _chunks(self, answer: dict[str, Any], name: str, have: int) -> Iterator[bytes]:
-        """The bytes of a piece as they come; where the connection breaks, they are asked for from there on."""
-        stop, etag = min(have + PIECE, _size(answer)), answer["ETag"].strip('"')
-        for attempt in range(_ATTEMPTS):
-            try:
-                while chunk := answer["Body"].read(CHUNK):
-                    have += len(chunk)
-                    yield chunk
-            except (HTTPClientError, IncompleteReadError):
-                time.sleep(0.05 * 2**attempt)
-            if have == stop:
-                return
-            answer = self._get(name, have, stop, etag)
-        raise UserError(f"The connection to S3 keeps breaking while {self.uri}/{name} is read; run again to go on.")
-
-    def _get(self, name: str, start: int, stop: int, etag: str | None) -> dict[str, Any]:
-        version = {"IfMatch": f'"{etag}"'} if etag else {}
+        0 where a key encrypts the object, so that its ETag is no checksum.
+        """
         with self._telling(name):
-            return self._client.get_object(
-                Bucket=self._bucket, Key=self._prefix + name, Range=f"bytes={start}-{stop - 1}", **version
-            )
+            head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + name, PartNumber=1)
+        keyed = "SSECustomerAlgorithm" in head or head.get("ServerSideEncryption", "").startswith("aws:kms")
+        return 0 if keyed else head["ContentLength"]
+
+    def _download(self, name: str, to: Path | BytesIO, etag: str = "") -> None:
+        for _ in range(1 if etag else _VERSIONS):
+            if isinstance(to, BytesIO):
+                to.truncate(0)
+            with self._telling(name), contextlib.suppress(S3DownloadFailedError):  # for another ETag
+                target, version = str(to) if isinstance(to, Path) else to, [_Version(etag)] if etag else []
+                future = self._transfers.download(self._bucket, self._prefix + name, target, subscribers=version)
+                future.result()
+                # A break in the first request, then a shorter version: the end of the longer one would be left over.
+                if future.meta.size == (to.stat().st_size if isinstance(to, Path) else len(to.getbuffer())):
+                    return
+        raise Changed(f"{self.uri}/{name} was replaced while it was read; run again when nobody writes it.")
 
     @contextlib.contextmanager
     def _telling(self, name: str = "") -> Iterator[None]:
@@ -186,8 +165,6 @@ class S3Folder:
             code = error.response["Error"]["Code"]
             if code in _ABSENT:
                 raise Absent(name) from error
-            if code in _EMPTY:
-                raise _Empty from error
             if code in _DENIED:
                 raise UserError(
                     f"{where} denies access to {self.uri} ({code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
@@ -202,15 +179,19 @@ class S3Folder:
             raise UserError(
                 f"There are no keys for {self.uri}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             ) from error
+        except RetriesExceededError as error:
+            raise UserError(
+                f"The connection to S3 keeps breaking while {self.uri}/{name} is read; run again to go on."
+            ) from error
         except (BotoCoreError, ValueError) as error:  # boto3 raises the latter for an address that is none
             raise UserError(f"{where} does not answer; check AWS_ENDPOINT_URL and the network: {error}") from error
 
 
-def _size(answer: dict[str, Any]) -> int:
-    """Bytes of the whole object that an answer has a piece of."""
-    return int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else answer["ContentLength"]
+class _Version(BaseSubscriber):
+    """Holds a download to one version of the object."""
 
+    def __init__(self, etag: str) -> None:
+        self._etag = etag
 
-def _etag(answer: dict[str, Any]) -> str:
-    keyed = "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "").startswith("aws:kms")
-    return "" if keyed else answer["ETag"].strip('"')
+    def on_queued(self, future: TransferFuture, **_: object) -> None:
+        future.meta.provide_object_etag(f'"{self._etag}"')

@@ -1,24 +1,26 @@
 """Journals: what a step tells MLflow, kept on disk until a courier has delivered it.
 
-A step never talks to a tracking server. It appends events to a folder, so that training never waits, a killed
-step loses at most its last line, and nothing need import mlflow. `components.core.telemetry.courier` carries them on.
+A step never talks to a tracking server. It writes down events in a folder of its own, so that training never waits, a
+killed step loses nothing it has told, and nothing need import mlflow. `components.core.telemetry.courier` carries them
+on. A journal is its user's alone: others may share the folder of journals, not what is in them.
 
-    <journals>/<id>/events.jsonl    one JSON object a line; the first is "start", the last "end"
+    <journals>/<id>/journal.db      the events (`record.py`), removed as they are delivered
     <journals>/<id>/artifacts/…     copies of the logged files, under their final names
-    <journals>/<id>/progress.json   how far the step is, for whoever watches
+    <journals>/<id>/progress.json   which step it is, and how far
     <journals>/<id>/step.lock       held for as long as the step lives
-    <journals>/<id>/courier.json    the courier's notes on what it has delivered
+    <journals>/<id>/courier.lock    held by the courier that visits it
 """
 
 import contextlib
+import errno
 import fcntl
-import getpass
 import json
 import logging
 import math
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -30,8 +32,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 
+from components.core import signals
 from components.core.errors import UserError
-from components.core.storage import state_dir
+from components.core.storage import make_folder
+from components.core.storage.state import refusal
+from components.core.telemetry.environment import (
+    environment_tags,
+    in_pod,
+    journals_dir,
+    shown,
+    tracking_uri,
+    without_secrets,
+)
+from components.core.telemetry.record import FILE, Record, Stillborn, Torn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,14 +54,11 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 PIPELINE = "pipeline"
 """Stands for the step in the journal of a whole pipeline run."""
 
-EVENTS, ARTIFACTS, PROGRESS, STEP_LOCK = "events.jsonl", "artifacts", "progress.json", "step.lock"
-COURIER_STATE = "courier.json"
+ARTIFACTS, PROGRESS = "artifacts", "progress.json"
+STEP_LOCK, COURIER_LOCK = "step.lock", "courier.lock"
 
 WARNING = "warning: "
 """Begins the line in which a step prints a warning."""
-
-DIRTY = "-dirty"
-"""Follows the commit in an image's revision where the checkout had changed since."""
 
 DELIVERY_SECONDS = 30
 """How long a finished step waits for its own courier, where what is left is delivered by the next step's."""
@@ -57,56 +67,48 @@ OUTAGE_SECONDS = 180
 """How long the tracking server may be away at no cost, as for an update of it: so long a model waits to be registered,
 and a pod, whose journal goes with it, to end."""
 
+NAME = re.compile("[0-9a-f]+-[0-9a-f]{8}")
+"""Of a journal's folder; other folders are not ours."""
+
 _PROGRESS_SECONDS = 0.5
+_LOG_BYTES = 2**20
 _METRIC_NAME = re.compile(r"[\w\-./: ]{1,250}", re.ASCII)
 _DIGESTS_PER_TAG = 100  # MLflow takes 8000 characters a tag
 
 _log = logging.getLogger(__name__)
 
 
-def journals_dir() -> Path:
-    """The folder of journals: `$GANFLOW_JOURNALS` (who sets it delivers them), else in the state folder."""
-    given = os.environ.get("GANFLOW_JOURNALS")
-    return Path(given).absolute() if given else state_dir() / "journals"
-
-
-def tracking_uri() -> str:
-    """Where runs belong: `$MLFLOW_TRACKING_URI`, else MLflow's default, `mlflow.db` in the current folder.
-
-    SQLite paths are made absolute, so that they mean the same to a child in another folder.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    path = uri.removeprefix("sqlite:///")
-    return uri if path == uri else f"sqlite:///{Path(path).absolute()}"
-
-
-def shown(uri: str) -> str:
-    """A URI, or a text with one in it, without the user and password it may hold."""
-    return re.sub("//[^@/]*@", "//", uri)
-
-
-def in_pod() -> bool:
-    """Whether this is a Kubernetes pod, whose disk goes when its step ends."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ
-
-
 class Journal:
-    """An append-only record of one MLflow run; every call returns at once, whatever the server does.
+    """A record of one MLflow run; every call returns at once, whatever the server does.
+
+    Every call raises a UserError where the disk takes no more: a step ends by that, rather than lose what it has found.
 
     Args:
         journals: the folder to lie in.
-        start: the first event's content, see `open` and `components.core.telemetry.courier`.
+        start: whose journal it is: "step" and more, see `open` and `Store.open_run`; "params" and "tags" of the run.
+
+    Attributes:
+        folder: it.
+        name: by which its run is found in MLflow.
     """
 
     def __init__(self, journals: Path, start: Mapping[str, Any]) -> None:
-        name = f"{time.time_ns():x}-{uuid.uuid4().hex[:8]}"  # sorts by age
-        self.folder = journals / name
-        self.folder.mkdir(parents=True)
-        self._lock = FileLock(self.folder / STEP_LOCK)
-        self._lock.acquire()  # before the first event: events without the lock are a dead step's
-        self._stream = (self.folder / EVENTS).open("a", encoding="utf-8")
-        self._progress_at = 0.0
-        self._write("start", journal=name, tracking_uri=tracking_uri(), **start)
+        self.name = f"{time.time_ns():x}-{uuid.uuid4().hex[:8]}"  # sorts by age
+        self.folder = journals / self.name
+        self._progress_at, self._closed = 0.0, False
+        self._about = {"step": start["step"], "name": start.get("name", "")}
+        facts = {"journal": self.name, "tracking_uri": tracking_uri(), "time": time.time_ns() // 1_000_000, **start}
+        own = {kind: facts.pop(kind) for kind in ("params", "tags") if kind in facts}
+        with self._writing():
+            make_folder(journals)
+            self.folder.mkdir(mode=0o700)
+            self._lock = FileLock(self.folder / STEP_LOCK)
+            self._lock.acquire()  # before the first event: events without the lock are a dead step's
+            (self.folder / COURIER_LOCK).touch()  # here, or it would be root's where root is the first courier
+            self._note_progress(0, 0)
+            self._record = Record(self.folder, facts)
+            for kind, values in own.items():
+                self._record.add(kind, values)
 
     @classmethod
     @contextlib.contextmanager
@@ -120,7 +122,8 @@ class Journal:
     ) -> Iterator["Journal"]:
         """The journal of one execution of a step; leaving the context ends the run with the right status.
 
-        Where nobody else delivers (`$GANFLOW_JOURNALS` is not set), a courier of its own is started.
+        So does a signal that ends the process. Where nobody else delivers (`$GANFLOW_JOURNALS` is not set), a courier
+        of its own is started.
         """
         words = [step_name, *(f"{name}={value}" for name, value in sorted(arguments.items()))]
         journal = cls(
@@ -143,35 +146,42 @@ class Journal:
             },
         )
         courier = None if "GANFLOW_JOURNALS" in os.environ else _start_courier(journal.folder.parent)
-        try:
-            yield journal
-        except (KeyboardInterrupt, SystemExit):
-            journal.close("KILLED")
-            raise
-        except BaseException as error:
-            journal.close("FAILED", " ".join(str(error).split()) or type(error).__name__)
-            raise
-        else:
-            journal.close("FINISHED")
-        finally:
-            if courier:
-                journal._wait_for(courier)
+        with signals.last_act(lambda _: journal._stop(courier)):
+            try:
+                yield journal
+            except BaseException as error:
+                stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+                sentence = "" if stopped else " ".join(str(error).split()) or type(error).__name__
+                with contextlib.suppress(UserError):  # the disk may be full: the error, then
+                    journal.close("KILLED" if stopped else "FAILED", sentence)
+                raise
+            else:
+                journal.close("FINISHED")
+            finally:
+                if courier:
+                    journal._wait_for(courier)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log scalars at one step of training."""
         self.history([values], step)
 
-    def history(self, rows: Sequence[Mapping[str, float]], first: int) -> None:
+    def history(self, rows: Sequence[Mapping[str, float]], first: int, times: Sequence[int] | None = None) -> None:
         """Log scalars of consecutive steps of training: `rows[i]` belongs to step `first + i`.
+
+        Args:
+            rows: scalars by name.
+            first: step of the first row.
+            times: of each row, in milliseconds since 1970, now where not given. A point that was logged before is kept
+                once where its time is the same.
 
         Raises:
             ValueError: MLflow would not take a name.
         """
-        wrong = sorted({key for row in rows for key in row if not _METRIC_NAME.fullmatch(key)})
-        if wrong:
+        names = {name for row in rows for name in row}
+        if wrong := [name for name in sorted(names) if not _METRIC_NAME.fullmatch(name)]:
             raise ValueError(f"metric names of letters, digits and _ - . / : only, got {wrong}")
-        plain = [{key: float(value) for key, value in row.items()} for row in rows]
-        self._write("metrics", first=first, rows=plain)
+        with self._writing():
+            self._record.add_metrics(rows, first, times or [time.time_ns() // 1_000_000] * len(rows))
 
     def image(self, name: str, array: "np.ndarray") -> None:
         """Log a picture as artifact `<name>.png`.
@@ -184,18 +194,16 @@ class Journal:
 
         from components.core.images import as_levels
 
-        target = self._place(f"{name}.png")
-        Image.fromarray(as_levels(array)).save(target, format="PNG")
-        self._take(target)
+        with self._taking(f"{name}.png") as target:
+            Image.fromarray(as_levels(array)).save(target, format="PNG")
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Log a copy of a file or of a whole folder, below the run's artifact folder `folder`."""
-        target = self._place(f"{folder}/{path.name}" if folder else path.name)
-        if path.is_dir():
-            shutil.copytree(path, target, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(path, target)
-        self._take(target)
+        with self._taking(f"{folder}/{path.name}" if folder else path.name) as target:
+            if path.is_dir():
+                shutil.copytree(path, target, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, target)
 
     def dataset(self, name: str, digest: str, source: str, counts: Mapping[str, int]) -> None:
         """Log a data set the step reads as an MLflow dataset input.
@@ -206,15 +214,15 @@ class Journal:
             source: path or URL it comes from.
             counts: what is in it, such as {"images": 300, "patients": 30}.
         """
-        self._write("dataset", name=name, digest=digest[:36], source=source, counts=dict(counts))
+        self._add("dataset", {"name": name, "digest": digest[:36], "source": source, "counts": dict(counts)})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
-        self._write("tags", tags=dict(values))
+        self._add("tags", values)
 
     def warn(self, text: str) -> None:
         """Tell whoever runs the step, at once, and MLflow what looks wrong with it."""
-        print(f"{WARNING}{text}", file=sys.stderr, flush=True)
+        print(f"{WARNING}{shown(text)}", file=sys.stderr, flush=True)
         self.tags({"ganflow.warning": text})
 
     def output(self, digest: str) -> None:
@@ -224,50 +232,93 @@ class Journal:
     def progress(self, done: int, total: int) -> None:
         """Say how far the step is, for whoever watches it; at most about twice a second is kept."""
         now = time.monotonic()
-        if done < total and now - self._progress_at < _PROGRESS_SECONDS:
-            return
-        self._progress_at = now
-        partial = self.folder / f".{PROGRESS}"
-        partial.write_text(json.dumps({"done": done, "total": total}))
-        partial.replace(self.folder / PROGRESS)
+        if done == total or now - self._progress_at >= _PROGRESS_SECONDS:
+            self._progress_at = now
+            with contextlib.suppress(OSError):  # no step ends for this
+                self._note_progress(done, total)
 
     def close(self, status: Status, error: str = "") -> None:
-        """End the run. What was logged is delivered later, and then the folder vanishes."""
-        self._write("end", status=status, error=error)
-        self._stream.close()
+        """End the run, unless it has ended. What was logged is delivered later, and then the folder vanishes."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._add("end", {"status": status, "error": error})
+        finally:
+            self._record.close()
+            self._lock.release()
+
+    def discard(self) -> None:
+        """Let it never have been: nothing of it is delivered."""
+        self._closed = True
+        self._record.close()
+        remove(self.folder)
         self._lock.release()
+
+    @contextlib.contextmanager
+    def undelivered(self) -> Iterator[Record]:
+        """The record while no courier visits the journal."""
+        with visiting(self.folder):
+            yield self._record
 
     def run_id(self, seconds: float = OUTAGE_SECONDS) -> str:
         """The MLflow run's id, as soon as a courier has found or created it.
 
         Raises:
-            UserError: the tracking server did not answer for `seconds`.
+            UserError: MLflow refuses the run, or did not answer for `seconds`.
         """
         deadline = time.monotonic() + seconds
-        while not (run_id := read_json(self.folder / COURIER_STATE).get("run_id")):
+        while not (run := self._note("run")):
+            if (problem := self._note("problem")) and problem["refused"]:
+                raise UserError(problem["text"])
             if time.monotonic() > deadline:
-                raise UserError(
-                    f"MLflow at {shown(tracking_uri())} does not answer, or not to this user; "
-                    "start it or mend MLFLOW_TRACKING_PASSWORD, and run this again."
-                )
+                raise UserError(f"MLflow at {shown(tracking_uri())} does not answer; start it, and run this again.")
             time.sleep(0.05)
-        return run_id
+        return run["id"]
 
-    def _write(self, event: str, **content: Any) -> None:
-        now = time.time_ns() // 1_000_000
-        self._stream.write(json.dumps({"event": event, "time": now, **content}) + "\n")
-        self._stream.flush()
+    def _add(self, kind: str, content: Mapping[str, Any]) -> None:
+        with self._writing():
+            self._record.add(kind, content)
 
-    def _place(self, name: str) -> Path:
+    @contextlib.contextmanager
+    def _taking(self, name: str) -> Iterator[Path]:
+        """Where to put an artifact, which then is logged."""
         target = self.folder / ARTIFACTS / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+        with self._writing():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield target
+            self._record.add("artifact", {"path": name})
 
-    def _take(self, target: Path) -> None:
-        self._write("artifact", path=target.relative_to(self.folder / ARTIFACTS).as_posix())
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what keeps the disk from taking something into a sentence."""
+        try:
+            yield
+        except FileNotFoundError:  # what shall be logged
+            raise
+        except (OSError, sqlite3.Error, Torn) as error:
+            failure = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
+            raise refusal(self.folder, failure) from error
+
+    def _note_progress(self, done: int, total: int) -> None:
+        partial = self.folder / f".{PROGRESS}"
+        partial.write_text(json.dumps(without_secrets({**self._about, "done": done, "total": total})))
+        partial.replace(self.folder / PROGRESS)
+
+    def _note(self, kind: str) -> dict[str, Any] | None:
+        """What a courier noted, read by a connection of its own: a signal may come while it is open."""
+        with contextlib.closing(Record(self.folder)) as record:
+            return record.note(kind)
+
+    def _stop(self, courier: subprocess.Popen[bytes] | None) -> None:
+        """End the run in the middle of a step; a pod's journal goes with it, unless somebody waits."""
+        with contextlib.suppress(UserError):  # without it, its courier sees that it is dead
+            self.close("KILLED")
+        if courier and in_pod():
+            self._wait_for(courier)
 
     def _pending(self) -> bool:
-        return (self.folder / EVENTS).exists()
+        return (self.folder / FILE).exists()
 
     def _wait_for(self, courier: subprocess.Popen[bytes]) -> None:
         """Wait until the closed journal is delivered, its courier gave up, or the time is over."""
@@ -276,8 +327,10 @@ class Journal:
         while self._pending() and courier.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._pending():
-            outlook = "what this step logged goes with its pod" if in_pod() else "the next step delivers what it logged"
-            _log.warning("MLflow at %s is away; %s.", shown(tracking_uri()), outlook)
+            with contextlib.suppress(Stillborn, Torn, sqlite3.Error):  # delivered meanwhile
+                problem = self._note("problem") or {"text": f"MLflow at {shown(tracking_uri())} is away."}
+                outlook = "goes with its pod" if in_pod() else "is kept; the next step tries again to deliver it"
+                _log.warning("%s What this step logged %s.", problem["text"], outlook)
 
 
 @dataclass(frozen=True)
@@ -291,14 +344,12 @@ class Activity:
 
 
 def activities(journals: Path) -> list[Activity]:
-    """The steps that write journals now, oldest first."""
+    """The steps that write journals now, oldest first; other users' are theirs."""
     found = []
-    for folder in sorted(path.parent for path in journals.glob(f"*/{EVENTS}")):
-        with contextlib.suppress(FileNotFoundError):  # delivered meanwhile
-            if is_alive(folder) and (start := read_start(folder)):
-                progress = read_json(folder / PROGRESS)
-                done, total = progress.get("done", 0), progress.get("total", 0)
-                found.append(Activity(start["step"], start["name"], done, total))
+    for path in sorted(journals.glob(f"*/{PROGRESS}")):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # delivered meanwhile
+            if is_alive(path.parent):
+                found.append(Activity(**json.loads(path.read_text())))
     return found
 
 
@@ -312,15 +363,24 @@ def is_alive(folder: Path) -> bool:
     return False
 
 
-def read_events(folder: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    """A journal's complete events from a byte offset on, each with the offset behind it."""
-    with (folder / EVENTS).open("rb") as stream:
-        stream.seek(offset)
-        for line in stream:
-            if not line.endswith(b"\n"):
-                return
-            offset += len(line)
-            yield json.loads(line), offset
+@contextlib.contextmanager
+def visiting(folder: Path) -> Iterator[None]:
+    """Be the only one who delivers a journal.
+
+    Raises:
+        BlockingIOError: another does.
+    """
+    with (folder / COURIER_LOCK).open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def remove(folder: Path) -> None:
+    """Remove a journal; where this process is killed meanwhile, a courier removes the rest, which is hidden."""
+    hidden = folder.with_name(f".{folder.name}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.replace(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, str]:
@@ -337,32 +397,21 @@ def leaves(tree: Mapping[str, Any], separator: str = ".", prefix: str = "") -> I
             yield f"{prefix}{key}", value
 
 
-def read_start(folder: Path) -> dict[str, Any] | None:
-    """A journal's first event, None where its step has not written it yet, or the journal is gone."""
-    try:
-        return next((event for event, _ in read_events(folder)), None)
-    except FileNotFoundError:
-        return None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A small JSON file's content, {} where there is none."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-
-
 def _start_courier(journals: Path) -> subprocess.Popen[bytes]:
     """A courier in a process and session of its own, which outlives a killed step and ends by itself."""
-    with (journals / "courier.log").open("ab") as log:
+    path = journals / f"courier-{os.getuid()}.log"
+    long = path.exists() and path.stat().st_size > _LOG_BYTES
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if long else 0), 0o600)
+    try:
         return subprocess.Popen(
-            [sys.executable, "-m", "components.core.telemetry.courier", str(journals)],
+            [sys.executable, "-m", "components.core.telemetry", str(journals)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+    finally:
+        os.close(log)
 
 
 def _text(value: Any) -> str:
@@ -378,39 +427,3 @@ def _input_tags(inputs: Mapping[str, str | list[str] | None]) -> dict[str, str]:
             suffix = f".{first // _DIGESTS_PER_TAG + 1}" if first else ""
             tags[f"ganflow.input.{name}{suffix}"] = ",".join(digests[first : first + _DIGESTS_PER_TAG])
     return tags
-
-
-def environment_tags() -> dict[str, str]:
-    """Who runs which code where, as far as it can be known."""
-    tags = {"ganflow.pid": str(os.getpid()), "mlflow.source.name": "ganflow", "mlflow.source.type": "LOCAL"}
-    with contextlib.suppress(OSError, KeyError):  # a container's user may have no name
-        tags["mlflow.user"] = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    for tag, variable in (("DVC_STAGE", "DVC_STAGE"), ("ganflow.image", "GANFLOW_IMAGE")):
-        if variable in os.environ:
-            tags[tag] = os.environ[variable]
-    return {**tags, **_git_tags()}
-
-
-def _git_tags() -> dict[str, str]:
-    """Commit of the code, as the image or else the checkout knows it, and whether it was changed since; else {}."""
-    commit, dirty = _image_revision()
-    if not commit:
-        try:
-            commit = _git("rev-parse", "HEAD")
-            dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
-        except (OSError, subprocess.CalledProcessError):
-            return {}
-    return {"mlflow.source.git.commit": commit, "ganflow.git.dirty": str(dirty).lower()}
-
-
-def _image_revision() -> tuple[str, bool]:
-    """Commit that the image was built from, "" where there is none, and whether the checkout was changed since."""
-    revision = os.environ.get("GANFLOW_REVISION", "unknown")
-    commit = revision.removesuffix(DIRTY)
-    return ("" if commit == "unknown" else commit), commit != revision
-
-
-def _git(*words: str) -> str:
-    here = Path(__file__).parent
-    done = subprocess.run(["git", *words], cwd=here, check=True, capture_output=True, text=True)
-    return done.stdout.strip()

@@ -5,18 +5,10 @@ from components.core.training.collapse import (
     DIVERSITY,
     MARGIN,
     WINDOW,
+    Collapse,
     CollapseWatch,
     discriminator_margin,
     vital_signs,
 )
-from components.core.training.loop import (
-    PREEMPTED,
-    RESTARTS,
-    Algorithm,
-    Batches,
-    Collapse,
-    History,
-    device,
-    restarting,
-    train,
-)
+from components.core.training.history import History
+from components.core.training.loop import PREEMPTED, RESTARTS, Algorithm, Batches, device, restarting, through, train

@@ -7,6 +7,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from components.core.errors import UserError
+
 DIVERSITY, MARGIN = "diversity_ratio", "discriminator_margin"
 """Names of the metrics that are watched."""
 
@@ -15,6 +17,10 @@ WINDOW = 200
 
 LEAST_DIVERSITY = 0.25
 GREATEST_MARGIN = 0.98
+
+
+class Collapse(UserError):
+    """A GAN's training went wrong in a way that it does not come back from by itself."""
 
 
 def vital_signs(real: Tensor, fake: Tensor, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:

@@ -1,40 +1,25 @@
 """The resumable training loop that all GANs and classifiers share."""
 
 import contextlib
-import csv
-import io
-import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.core.contract import GanSection, Run, TrainingSection
-from components.core.errors import UserError
-from components.core.storage import Checkpoints
+from components.core.signals import INTERRUPTED, PREEMPTED, deferred
 from components.core.telemetry import progress
-from components.core.training.collapse import DIVERSITY, CollapseWatch
-
-FLUSH_STEPS = 25
-"""Steps between two transfers of the metrics to the host: one synchronisation, one look for NaN."""
-
-PREEMPTED = 75
-"""Exit code after SIGTERM (EX_TEMPFAIL): the checkpoint is written, a retry goes on from it."""
+from components.core.training.collapse import Collapse
+from components.core.training.history import History
 
 RESTARTS = 3
 """How often a collapsing training is begun anew before it is given up."""
 
 Result = TypeVar("Result")
-
-
-class Collapse(UserError):
-    """A GAN's training went wrong in a way that it does not come back from by itself."""
 
 
 class Algorithm(Protocol):
@@ -87,95 +72,6 @@ class Batches:
         return self._order
 
 
-class History:
-    """Metrics by step: kept on their device until a flush, then checked and sent to the journal.
-
-    Attributes:
-        rows: the metrics by name, and `step`, of every step; `collapsed` is 1 where a collapse is diagnosed.
-        snapshots: what was observed of the training on its way, by step.
-    """
-
-    def __init__(self, run: Run, *, warn_only: bool) -> None:
-        self.rows: list[dict[str, float]] = []
-        self.snapshots: dict[int, Tensor] = {}
-        self._run = run
-        self._warn_only = warn_only
-        self._watch = CollapseWatch()
-        self._pending: list[tuple[int, dict[str, Tensor]]] = []
-
-    def add(self, step: int, metrics: dict[str, Tensor]) -> None:
-        self._pending.append((step, metrics))
-        if len(self._pending) == FLUSH_STEPS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Bring pending metrics to the host.
-
-        Raises:
-            UserError: one is not finite.
-            Collapse: they show one, and a warning is not enough.
-        """
-        if not self._pending:
-            return
-        values = torch.stack([value.float() for _, metrics in self._pending for value in metrics.values()]).tolist()
-        supply = iter(values)
-        rows = [{"step": step} | {name: next(supply) for name in metrics} for step, metrics in self._pending]
-        self._pending = []
-        for row in rows:
-            bad = [name for name, value in row.items() if not math.isfinite(value)]
-            if bad:
-                raise UserError(
-                    f"The training diverged at step {row['step']}: {', '.join(bad)} is not finite. "
-                    "Lower the learning rate, or look at the data; the last good checkpoint is kept."
-                )
-        self._extend(rows)
-
-    def restore(self, rows: list[dict[str, float]], snapshots: dict[int, Tensor]) -> None:
-        """Take what was recorded until a checkpoint; it belongs to this run's record, too."""
-        self.snapshots = snapshots
-        self._extend(rows)
-
-    def collapsed_at(self) -> int:
-        """The first step at which a collapse was diagnosed, 0 if none was."""
-        return next((int(row["step"]) for row in self.rows if row.get("collapsed")), 0)
-
-    def _extend(self, rows: list[dict[str, float]]) -> None:
-        before = bool(self.rows and self.rows[-1].get("collapsed"))
-        diagnoses = [self._watch.diagnose(row) for row in rows]
-        for row, diagnosis in zip(rows, diagnoses, strict=True):
-            if DIVERSITY in row:
-                row["collapsed"] = float(diagnosis != "")
-        self.rows += rows
-        self._log(rows)
-        found = next((pair for pair in zip(rows, diagnoses, strict=True) if pair[1]), None)
-        if found and not before:
-            self._report(int(found[0]["step"]), found[1])
-
-    def _log(self, rows: list[dict[str, float]]) -> None:
-        """Send rows to the journal; those of a restarted training under names of their own."""
-        prefix = f"restart-{self._run.attempt}/" if self._run.attempt else ""
-        if rows:
-            metrics = [{f"{prefix}{name}": value for name, value in row.items() if name != "step"} for row in rows]
-            self._run.journal.history(metrics, first=int(rows[0]["step"]))
-
-    def _report(self, step: int, diagnosis: str) -> None:
-        text = f"The training collapsed at step {step}: {diagnosis}."
-        if not self._warn_only:
-            raise Collapse(
-                f"{text} Change its learning rates or its seed, or set on_collapse to restart; "
-                "the last checkpoint is kept."
-            )
-        self._run.journal.warn(text)
-
-    def save(self, path: Path) -> None:
-        """Write a CSV: `step` first, then the metrics in order of appearance; a cell is empty where none was taken."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, names, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-
-
 def train(
     algorithm: Algorithm,
     batches: Sequence[Batches],
@@ -188,6 +84,8 @@ def train(
     name: str = "training",
 ) -> History:
     """Train for `steps` rounds; killed and called again, it goes on from its last checkpoint with the same bytes.
+
+    Metrics reach the journal with the checkpoint that has them.
 
     Args:
         algorithm: already on its device, freshly built (its state is overwritten where a checkpoint is found).
@@ -206,29 +104,33 @@ def train(
         SystemExit: code `PREEMPTED`, after SIGTERM and a checkpoint.
         KeyboardInterrupt: after Ctrl-C and a checkpoint.
     """
-    accelerator = Accelerator(mixed_precision=params.precision, cpu=not torch.cuda.is_available())
     history = History(run, warn_only=not isinstance(params, GanSection) or params.on_collapse == "warn")
-    done = _resume(algorithm, history, run.checkpoints.read(name))
+    name = f"restart-{run.attempt}.{name}" if run.attempt else name
+    done = _resume(algorithm, history, run, name)
     saved = time.monotonic()
+    ending = False
     milestones = {round(steps * tenth / 10) for tenth in range(11)}
-    with _endings() as received, progress(run.journal, "training", steps) as advance:
+    with _ending_as_told() as received, progress(run.journal, "training", steps) as advance:
         if done == 0:
             _keep(history, 0, observe)
-        while done < steps:
+        while done < steps and not ending:
             batch = augment([tensor for source in batches for tensor in source[done]])
-            with accelerator.autocast():
+            with _precision(params.precision):
                 metrics = algorithm.step(*batch)
             done += 1
-            history.add(done, metrics)
             advance(done)
-            if done in milestones:
-                _keep(history, done, observe)
-            if received or time.monotonic() - saved > params.checkpoint_seconds or done == steps:
-                history.flush()
-                run.checkpoints.write(name, _freeze(algorithm, history, done))
-                saved = time.monotonic()
-            if received:
-                raise received[0]
+            try:
+                history.add(done, metrics)
+                if done in milestones:
+                    _keep(history, done, observe)
+                ending = bool(received)
+                if ending or time.monotonic() - saved > params.checkpoint_seconds or done == steps:
+                    history.flush()
+                    _save(algorithm, history, run, name, done)
+                    saved = time.monotonic()
+            except Collapse:
+                _save(algorithm, history, run, name, done)  # a retry finds the collapse and comes to it no second time
+                raise
     return history
 
 
@@ -237,7 +139,7 @@ def restarting(params: GanSection, run: Run, attempt: Callable[[Run], Result]) -
 
     Args:
         params: of the training.
-        run: of the step; each attempt is given one with a seed and checkpoints of its own.
+        run: of the step; each attempt is given one with a seed of its own.
         attempt: builds an algorithm and trains it.
 
     Raises:
@@ -254,8 +156,22 @@ def restarting(params: GanSection, run: Run, attempt: Callable[[Run], Result]) -
 
 
 def device() -> torch.device:
-    """Where to compute: the accelerator that Accelerate finds, else the CPU."""
-    return Accelerator(cpu=not torch.cuda.is_available()).device
+    """Where to compute: on CUDA where there is a GPU, else on the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def through(network: nn.Module, inputs: Tensor) -> Tensor:
+    """What a network makes of its inputs, in their precision whatever it computes in: that of losses and sums."""
+    return network(inputs).to(inputs.dtype)
+
+
+def _precision(precision: str) -> contextlib.AbstractContextManager[None]:
+    """Within it, matrix products and convolutions are computed in the precision asked for."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    # Without the cache of weights in bfloat16: a step changes weights between two looks at them, and generators draw
+    # without gradients before they learn.
+    return torch.autocast(device().type, torch.bfloat16, cache_enabled=False)
 
 
 def _anew(run: Run, attempt: int) -> Run:
@@ -264,7 +180,20 @@ def _anew(run: Run, attempt: int) -> Run:
         return run
     seed = (run.seed + attempt) & 0x7FFF_FFFF_FFFF_FFFF
     torch.manual_seed(seed)
-    return replace(run, attempt=attempt, seed=seed, checkpoints=Checkpoints(f"{run.fingerprint}/restart-{attempt}"))
+    return replace(run, attempt=attempt, seed=seed)
+
+
+@contextlib.contextmanager
+def _ending_as_told() -> Iterator[list[int]]:
+    """A list that has something in it when a signal came, by which the process ends where this context does."""
+    with deferred() as received:
+        try:
+            yield received
+        except Collapse:
+            if not received:
+                raise
+        if received:
+            raise KeyboardInterrupt if received[0] == INTERRUPTED else SystemExit(PREEMPTED)
 
 
 def _keep(history: History, step: int, observe: Callable[[int], Tensor | None]) -> None:
@@ -273,42 +202,34 @@ def _keep(history: History, step: int, observe: Callable[[int], Tensor | None]) 
         history.snapshots[step] = snapshot
 
 
-def _freeze(algorithm: Algorithm, history: History, done: int) -> bytes:
-    """Everything that the rest of a training hangs on."""
-    content = io.BytesIO()
+def _save(algorithm: Algorithm, history: History, run: Run, name: str, done: int) -> None:
+    """Write a checkpoint: everything that the rest of a training hangs on; then its metrics may be told."""
+    if part := history.part():
+        run.checkpoints.append(name, partial(torch.save, part))
     state = {
         "done": done,
         "algorithm": algorithm.state_dict(),
-        "history": history.rows,
-        "snapshots": history.snapshots,
+        "history": history.rest(),
         "cpu_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    torch.save(state, content)
-    return content.getvalue()
+    run.checkpoints.write(name, done, partial(torch.save, state))
+    history.tell()
 
 
-def _resume(algorithm: Algorithm, history: History, checkpoint: bytes | None) -> int:
-    """Restore what `_freeze` kept; the number of steps done."""
-    if checkpoint is None:
+def _resume(algorithm: Algorithm, history: History, run: Run, name: str) -> int:
+    """Restore what `_save` kept; the number of steps done."""
+    found = run.checkpoints.read(name, partial(torch.load, map_location="cpu", weights_only=True))
+    if found is None:
         return 0
-    state = torch.load(io.BytesIO(checkpoint), weights_only=True)
+    state, parts = found
     algorithm.load_state_dict(state["algorithm"])
-    history.restore(state["history"], state["snapshots"])
+    try:
+        for recorded in [*parts, state["history"]]:
+            history.restore(recorded)
+    finally:  # of a collapse, too
+        history.tell()
     torch.set_rng_state(state["cpu_rng"])
     if state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])
     return state["done"]
-
-
-@contextlib.contextmanager
-def _endings() -> Iterator[list[BaseException]]:
-    """A list that SIGTERM and Ctrl-C append to what they end the process with, instead of ending it at once."""
-    received: list[BaseException] = []
-    ends = {signal.SIGTERM: SystemExit(PREEMPTED), signal.SIGINT: KeyboardInterrupt()}
-    before = {each: signal.signal(each, lambda number, _: received.append(ends[number])) for each in ends}
-    try:
-        yield received
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -60,6 +60,7 @@ class Fold(Record):
     Attributes:
         origin: digest of the training part that everything here descends from.
         counts: images by part ("training", "test", "synthetic", "refined") and class.
+        people: whom each test image shows, (N,) names.
         selection: how the E-GAN chose survivors, "fitness" or "random".
         shipped: network and training set of the classifier in `models/`.
     """
@@ -68,6 +69,7 @@ class Fold(Record):
     origin: str
     classes: tuple[str, ...]
     counts: dict[str, dict[str, int]]
+    people: tuple[str, ...]
     selection: str
     shipped: tuple[Network, TrainingSet]
     classifications: tuple[Classification, ...]

@@ -112,10 +112,10 @@ class Sources:
 
     def record(self, shipped: tuple[Network, TrainingSet]) -> Fold:
         """The fold's numbers."""
-        training = self.real.training(self.fold)
+        training, test = self.real.training(self.fold), self.real.test(self.fold)
         parts = {
             "training": training,
-            "test": self.real.test(self.fold),
+            "test": test,
             "synthetic": self.synthetic,
             "refined": self.refined,
         }
@@ -124,6 +124,7 @@ class Sources:
             origin=training.digest(),
             classes=self.real.classes,
             counts={part: each.counts() for part, each in parts.items()},
+            people=tuple(test.groups.tolist()),
             selection=model_facts(self.generators[self.real.classes[0]])["selection"],
             shipped=shipped,
             classifications=tuple(result for _, result in self.classifications.values()),

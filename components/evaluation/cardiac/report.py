@@ -1,6 +1,7 @@
 """The cardiac report: what the folds say, as one page, as metrics.json and as data for `dvc plots`."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,14 @@ from components.evaluation.cardiac.charts import (
     refiner_charts,
     survivor_charts,
 )
-from components.evaluation.cardiac.findings import answer, best, gains, verdict
+from components.evaluation.cardiac.findings import MARGIN, Findings, answer, area, best, ends, interval, verdict
 from components.evaluation.cardiac.fold import KINDS, Fold
 from components.evaluation.cardiac.scores import METRICS, Scores, answers, commonest, score
 from components.evaluation.charts import Chart
 from components.evaluation.histories import History, read_history
 from components.evaluation.output import write_report
-from components.evaluation.page import render
+from components.evaluation.page import points, render
+from components.evaluation.statistics import REPLICATES
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class CardiacReport:
 
     folds: Sequence[Fold]
     scores: Scores
+    findings: Findings
     samples: np.ndarray
     steps: Mapping[str, int | str]
     charts: Mapping[str, Sequence[Chart]]
@@ -64,6 +67,7 @@ class CardiacReport:
         return cls(
             folds=folds,
             scores=scores,
+            findings=Findings.find(folds),
             samples=np.load(paths[0] / "samples.npy"),
             steps={
                 "E-GAN, generations": _length(egan[classes[0]]),
@@ -91,10 +95,19 @@ class CardiacReport:
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
-        return self.scores.as_json() | {"published": {"accuracy": published.ACCURACY, "majority": published.MAJORITY}}
+        paper = {"published": {"accuracy": published.ACCURACY, "majority": published.MAJORITY}}
+        return self.findings.as_json() | self.scores.as_json() | paper
 
     def headline_metrics(self) -> dict[str, float]:
-        """Mean scores by `<metric>/<network>/<training set>`, and the majority line, for whoever compares runs."""
+        """The primary comparison, mean scores by `<metric>/<network>/<training set>`, and the majority line."""
+        change = self.findings.primary.change
+        low, high = ends(change)
+        primary = {
+            "estimate": change.estimate,
+            "low": low,
+            "high": high,
+            "smallest_effect": change.smallest_effect,
+        }
         values = {
             f"{metric}/{network}/{name}": summary.mean
             for metric in METRICS
@@ -102,17 +115,28 @@ class CardiacReport:
             for name, summary in sets.items()
             if summary.mean is not None
         }
-        return {"majority": self.scores.majority.mean} | values
+        told = {f"primary/{name}": value for name, value in primary.items() if math.isfinite(value)}
+        return told | {"majority": self.scores.majority.mean} | values
+
+    @property
+    def verdict(self) -> str:
+        """The answer to the paper's question in one sentence."""
+        return verdict(self.findings.primary)
 
     def html(self) -> str:
         """The page."""
         first = self.folds[0]
         return render(
             "cardiac.html.jinja",
-            verdict=verdict(self.scores),
-            answer=answer(self.scores),
+            verdict=self.verdict,
+            answer=answer(self.findings, self.scores),
             best=best(self.scores),
-            gains=gains(self.scores),
+            findings=self.findings,
+            margin=MARGIN,
+            replicates=REPLICATES,
+            area=area,
+            interval=interval,
+            points=points,
             scores=self.scores,
             folds=self.folds,
             classes=first.classes,

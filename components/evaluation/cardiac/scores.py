@@ -1,4 +1,4 @@
-"""Scores of classifiers over folds: accuracy, what it hides, and gains paired by fold."""
+"""Scores of classifiers over folds, image by image as in the paper: accuracy, and what it hides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -55,15 +55,6 @@ def score(folds: Sequence[Fold]) -> Scores:
         ratio_augmented=_curves(folds, augmented=True),
         confusion=_confusion(folds),
     )
-
-
-def gain(table: Table, training_set: TrainingSet, baseline: TrainingSet) -> Summary:
-    """What `training_set` adds over `baseline`: paired by fold, mean over the classifiers; a fraction."""
-    pairs = [(sets[training_set].values, sets[baseline].values) for sets in table.values()]
-    differences = [
-        [None if None in (a, b) else a - b for a, b in zip(chosen, other, strict=True)] for chosen, other in pairs
-    ]
-    return summarise(None if None in fold else float(np.mean(fold)) for fold in zip(*differences, strict=True))
 
 
 def accuracy(result: Classification) -> float:

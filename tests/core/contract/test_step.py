@@ -8,6 +8,7 @@ import pytest
 from components.core.contract import ComputeSection, Run, Section, step
 from components.core.errors import UserError
 from components.core.storage import digest_path
+from components.core.storage.digest import MANIFEST
 
 
 class Params(Section):
@@ -87,20 +88,19 @@ def test_random_draws_hang_on_the_fingerprint_alone(tmp_path):
 
 def test_a_failed_step_leaves_nothing_and_keeps_the_old_output(tmp_path):
     out = tmp_path / "results" / "out"
-    out.mkdir(parents=True)
-    (out / "old").write_text("old")
+    draw(TorchParams(threads=1, seed=0), out=out)
+    old = (out / "numbers").read_text()
     with pytest.raises(UserError):
         fail(Params(text=""), out=out)
     assert [path.name for path in out.parent.iterdir()] == ["out"]
-    assert (out / "old").read_text() == "old"
+    assert (out / "numbers").read_text() == old
 
 
 def test_a_finished_step_replaces_the_old_output_whole(tmp_path, source):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "stale").write_text("old")
+    draw(TorchParams(threads=1, seed=0), out=out)
     write_text(Params(text="a"), source=source, more=[], fold=0, out=out)
-    assert [path.name for path in out.iterdir()] == ["text"]
+    assert sorted(path.name for path in out.iterdir()) == [MANIFEST, "text"]
 
 
 def test_a_missing_input_is_named(tmp_path, source):
@@ -159,3 +159,12 @@ def test_a_changed_line_of_code_changes_the_fingerprint(tmp_path):
         for name, code in (("a", STEP_FILE), ("b", STEP_FILE), ("c", STEP_FILE.replace("upper", "lower")))
     )
     assert same == copied != changed
+
+
+def test_a_step_that_is_done_stays_done_where_its_checkpoints_cannot_be_removed(tmp_path, source, monkeypatch, capfd):
+    def refuse(_):
+        raise UserError("S3 denies this.")
+
+    monkeypatch.setattr("components.core.storage.Checkpoints.remove", refuse)
+    write_text(Params(text="a"), source=source, more=[], fold=0, out=tmp_path / "out")
+    assert "warning: The checkpoints stay behind: S3 denies this." in capfd.readouterr().err

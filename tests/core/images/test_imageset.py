@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.core.errors import UserError
 from components.core.images import NO_FOLD, ImageSet
 
 
@@ -42,7 +43,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
 @given(count=st.integers(2, 30), folds=st.integers(2, 5))
 def test_training_and_test_part_of_a_fold_share_nothing_and_lack_nothing(count, folds):
     images = make(count, folds)
-    for fold in range(folds):
+    for fold in set(images.folds.tolist()):
         training, test = images.training(fold), images.test(fold)
         assert set(training.groups.tolist()).isdisjoint(test.groups.tolist())
         assert len(training) + len(test) == count
@@ -73,3 +74,11 @@ def test_images_without_labels_are_refused():
     images = make()
     with pytest.raises(ValueError, match="do not fit"):
         ImageSet(images.images, images.labels[:-1], images.classes, images.groups, images.folds)
+
+
+def test_a_fold_or_class_that_does_not_exist_is_refused():
+    images = ImageSet(np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1]), ("a", "b"), np.full(2, ""), np.array([0, 1]))
+    with pytest.raises(UserError, match=r"There is no fold 9; choose one of 0, 1\."):
+        images.training(9)
+    with pytest.raises(UserError, match=r"There is no class 'c'; choose one of a, b\."):
+        images.of_class("c")

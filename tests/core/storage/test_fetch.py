@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -14,7 +15,9 @@ from s3 import BUCKET, DENIED_KEY, DENIED_SECRET
 from components.core.errors import UserError
 from components.core.storage import digest_path, fetch
 from components.core.storage.dataset import digest_listing
-from components.core.storage.s3 import PIECE
+
+PIECE = 8 << 20
+"""Bytes of a large object that one request asks for."""
 
 CONTENTS = {
     "labels.csv": b"image,patient,label\n",
@@ -120,7 +123,7 @@ def nothing_under_a_final_name(tmp_path):
 
 
 def test_a_local_folder_is_taken_as_it_is(tmp_path):
-    assert fetch(str(tmp_path), "any") == tmp_path
+    assert fetch(str(tmp_path), digest_path(tmp_path)) == tmp_path
 
 
 def test_what_is_fetched_has_the_same_bytes_and_is_fetched_once(data, monkeypatch):
@@ -145,22 +148,72 @@ def test_two_processes_that_fetch_at_once_both_have_it(data):
     assert data.is_whole()
 
 
-def test_a_killed_fetch_goes_on_where_it_was(data, line, tmp_path):
+def test_a_killed_fetch_goes_on_with_the_files_that_are_there(data, line, tmp_path):
     line.pause = 0.02
     code = f"from components.core.storage import fetch; fetch({data.uri!r}, {data.digest!r})"
     process = subprocess.Popen([sys.executable, "-c", code])
-    partial = tmp_path / "home" / "data" / f".{data.digest}"
-    while len(list(partial.glob("progress/*/*"))) < 2:
+    partial = tmp_path / "home" / "data" / f".{data.digest}.partial"
+    while not ((partial / "labels.csv").exists() and list(partial.glob("large.*"))):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.wait()
     assert nothing_under_a_final_name(tmp_path)
-    before, line.pause = line.passed, 0
-    written = (partial / "files" / "labels.csv").stat().st_mtime_ns
+    line.pause = 0
+    written = (partial / "labels.csv").stat().st_mtime_ns
     assert data.is_whole()
     assert (data.fetch() / "labels.csv").stat().st_mtime_ns == written
-    assert line.passed - before < 1.1 * PIECE
+
+
+def test_a_full_disk_is_told_and_with_room_the_next_attempt_goes_on(data, small_disk, monkeypatch):
+    monkeypatch.setenv("GANFLOW_HOME", str(small_disk))
+    with pytest.raises(UserError, match=r"written to .*small-disk/data \(No space left on device\); make room"):
+        data.fetch()
+    assert not (small_disk / "data" / data.digest).exists()
+    subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
+    assert data.is_whole()
+
+
+def test_a_server_that_goes_away_in_the_middle_is_told_and_the_next_attempt_goes_on(data, line, tmp_path):
+    line.meanwhile(PIECE, lambda: line.cut(times=10_000, after=0))
+    with pytest.raises(UserError, match=r"does not answer; check AWS_ENDPOINT_URL|keeps breaking while .* run again"):
+        data.fetch()
+    assert nothing_under_a_final_name(tmp_path)
+    line.cut(times=0, after=0)
+    assert data.is_whole()
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+def test_an_object_that_is_harmed_while_it_is_fetched_makes_no_dataset(on_s3, line, tmp_path, change):
+    line.meanwhile(
+        PIECE // 2, lambda: on_s3.delete("large") if change == "removed" else on_s3.upload("large", bytes(2 * PIECE))
+    )
+    with pytest.raises(UserError, match="changed after the pipeline was submitted; submit it again"):
+        on_s3.fetch()
+    assert nothing_under_a_final_name(tmp_path)
+
+
+def test_an_object_that_goes_from_a_dvc_remote_while_it_is_fetched_is_named(on_dvc, line, tmp_path):
+    line.meanwhile(PIECE // 2, lambda: on_dvc.delete(on_dvc.key("large")))
+    with pytest.raises(UserError, match=f"lacks the object .*/{on_dvc.key('large')}; run `dvc push`"):
+        on_dvc.fetch()
+    assert nothing_under_a_final_name(tmp_path)
+
+
+def test_another_user_reads_what_was_fetched(data, monkeypatch):
+    if os.geteuid():
+        pytest.skip("only root can be another user")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("GANFLOW_HOME", folder)
+        data.fetch()
+        code = (
+            "import os; from components.core.storage import digest_path; import components.core.storage.dataset as d;"
+            "os.setuid(65534); from pathlib import Path;"
+            f"print(digest_path(d.fetch_dataset({data.uri!r}, {data.digest!r}, Path({folder!r}, 'data'))))"
+        )
+        told = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert told.strip() == digest_path(data.original)
 
 
 def test_a_connection_cut_in_the_middle_is_taken_up(data, line):
@@ -201,16 +254,14 @@ def test_an_object_uploaded_in_parts_is_checked_too(on_s3, line, tmp_path):
     assert line.swaps == 0
 
 
-@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 200, 1000])
-def test_an_etag_of_parts_is_the_md5_of_their_md5s(size):
-    from components.core.storage.download import Checksum
+@pytest.mark.parametrize("size", [1, 99, 100, 101, 200, 1000])
+def test_an_etag_of_parts_is_the_md5_of_their_md5s(size, tmp_path):
+    from components.core.storage.download import checksum
 
     content = os.urandom(size)
-    checksum = Checksum(100)
-    for start in range(0, size, 7):
-        checksum.update(content[start : start + 7])
-    parts = [hashlib.md5(content[start : start + 100]).digest() for start in range(0, size or 1, 100)]
-    assert checksum.value() == f"{md5(b''.join(parts))}-{len(parts)}"
+    (tmp_path / "x").write_bytes(content)
+    parts = [hashlib.md5(content[start : start + 100]).digest() for start in range(0, size, 100)]
+    assert checksum(tmp_path / "x", 100) == f"{md5(b''.join(parts))}-{len(parts)}"
 
 
 def test_keys_that_are_denied_are_told(data, monkeypatch):
@@ -311,7 +362,7 @@ def test_a_listings_names_cannot_leave_the_folder(on_s3, line, tmp_path, name):
 
 
 def test_links_among_what_was_left_are_not_followed(on_dvc, tmp_path):
-    files = tmp_path / "home" / "data" / f".{on_dvc.digest}" / "files"
+    files = tmp_path / "home" / "data" / f".{on_dvc.digest}.partial"
     files.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     (files / "images").symlink_to(tmp_path / "elsewhere")

@@ -12,20 +12,23 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 import torch
+from deliveries import all_runs, deliver, left, open_journal, points, the_run, wait_until
 from mlflow import MlflowClient
 from ports import free_port
 
 from components.core.errors import UserError
 from components.core.telemetry import Journal
 from components.core.telemetry.courier import Courier
-from components.core.telemetry.tracking import Store, open_pipeline_run, register_model
+from components.core.telemetry.tracking import open_pipeline_run, register_model
+
+pytestmark = pytest.mark.usefixtures("home")
 
 DIE_IN_THE_MIDDLE = """
 import itertools, os, signal
@@ -45,69 +48,6 @@ from components.core.telemetry.tracking import Store
 with Store(sys.argv[1]).client() as client:
     assert client.get_experiment("0")
 """
-
-
-@pytest.fixture(scope="session")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite store with MLflow's tables, whose making takes seconds."""
-    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    with Store(f"sqlite:///{path}").client() as client:
-        client.search_experiments()
-    return path
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, tables: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a store and journals of its own."""
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "GANFLOW_PARENT_RUN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path))
-    monkeypatch.setenv("GANFLOW_JOURNALS", str(tmp_path / "journals"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    shutil.copyfile(tables, tmp_path / "mlflow.db")
-    return tmp_path
-
-
-@pytest.fixture
-def journals(home: Path) -> Path:
-    return home / "journals"
-
-
-def open_journal(**given) -> contextlib.AbstractContextManager[Journal]:
-    contents = {"params": {"gamma": 0.5}, "arguments": {"fold": 0}, "fingerprint": "f" * 64, "inputs": {}}
-    return Journal.open("train-egan", **contents | given)
-
-
-def deliver(journals: Path) -> None:
-    with Courier(journals):
-        pass
-
-
-def left(journals: Path) -> list[Path]:
-    return [path.parent for path in journals.glob("*/events.jsonl")]
-
-
-def all_runs() -> list[mlflow.entities.Run]:
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    return client.search_runs([each.experiment_id for each in client.search_experiments()])
-
-
-def the_run() -> mlflow.entities.Run:
-    (run,) = all_runs()
-    return run
-
-
-def points(run: mlflow.entities.Run, name: str) -> list[tuple[int, float]]:
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
-    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "waited a minute in vain"
-        time.sleep(0.1)
 
 
 def test_everything_a_step_logs_is_in_mlflow(home: Path, journals: Path):
@@ -356,7 +296,8 @@ def test_a_store_whose_making_is_killed_is_made_by_the_next(home: Path):
 def test_what_a_former_courier_left_behind_is_delivered(journals: Path):
     with open_journal() as journal:
         pass
-    os.utime(journal.folder / "events.jsonl", (0, 0))
+    for path in journal.folder.iterdir():
+        os.utime(path, (0, 0))
     deliver(journals)
     assert the_run().info.status == "FINISHED"
 

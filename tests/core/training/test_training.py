@@ -1,5 +1,7 @@
 import os
+import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ from components.core.training import (
     WINDOW,
     Batches,
     Collapse,
+    History,
     restarting,
+    through,
     train,
 )
 
@@ -56,7 +60,7 @@ class Killed(BaseException):
 
 
 def params(**changes):
-    given = {"threads": 1, "seed": 0, "batch_size": 4, "precision": "no", "checkpoint_seconds": 1e-9}
+    given = {"threads": 1, "seed": 0, "batch_size": 4, "precision": "fp32", "checkpoint_seconds": 1e-9}
     return TrainingSection(**(given | changes))
 
 
@@ -81,6 +85,16 @@ def kill():
     raise Killed
 
 
+def points(run):
+    """What the journal was told of: values by step and metric, each with the times that it was given."""
+    told = {}
+    with run.journal.undelivered() as record:
+        for event in record.events("metrics"):
+            for name, value, time, step in event.points():
+                told.setdefault((step, name), []).append((value, time))
+    return told
+
+
 @pytest.mark.parametrize("kills", [[1], [30], [60], [3, 17, 20, 41]])
 def test_a_killed_training_ends_like_one_left_alone(make_run, kills):
     torch.manual_seed(0)
@@ -103,6 +117,126 @@ def test_a_killed_training_ends_like_one_left_alone(make_run, kills):
     assert torch.equal(resumed.network.weight, left_alone.network.weight)
 
 
+def test_a_resumed_training_tells_of_earlier_steps_as_the_very_same_points(make_run):
+    first = make_run()
+    regression = Regression()
+    regression.at_call[40] = kill
+    with pytest.raises(Killed):
+        fit(first, regression)
+    second = make_run()
+    rows = fit(second, Regression()).rows
+    earlier, all_of_them = points(first), points(second)
+    assert all(len(each) == 1 for each in all_of_them.values())
+    assert {step: value for (step, _), [(value, _)] in all_of_them.items()} == {
+        row["step"]: row["loss"] for row in rows
+    }
+    assert 35 <= len(earlier) < 40
+    assert all(all_of_them[point] == told for point, told in earlier.items())
+
+
+def test_what_no_checkpoint_has_is_not_told_yet_for_it_will_be_measured_again(make_run):
+    run = make_run()
+    regression = Regression()
+    regression.at_call[40] = kill
+    with pytest.raises(Killed):
+        fit(run, regression, params(checkpoint_seconds=1e6))
+    assert points(run) == {}
+
+
+def test_times_are_not_in_the_history_that_is_saved(make_run, tmp_path):
+    for name in ("first", "second"):
+        torch.manual_seed(0)
+        fit(make_run(name), Regression()).save(tmp_path / name)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+@pytest.mark.parametrize("killed_at", [900, 1500, 2999])
+def test_a_training_of_many_parts_is_resumed_whole(make_run, killed_at):
+    torch.manual_seed(0)
+    expected = fit(make_run("alone"), Regression(), params(checkpoint_seconds=0.01), steps=3000)
+    run = make_run("killed")
+    torch.manual_seed(0)
+    killed = Regression()
+    killed.at_call[killed_at] = kill
+    with pytest.raises(Killed):
+        fit(run, killed, params(checkpoint_seconds=0.01), steps=3000)
+    assert fit(make_run("killed"), Regression(), params(checkpoint_seconds=0.01), steps=3000).rows == expected.rows
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.sampled_from("abcd"), st.floats(-9, 9, width=32), min_size=1), max_size=60),
+    cuts=st.lists(st.integers(0, 60)),
+    milestones=st.sets(st.integers(1, 60)),
+)
+def test_a_history_in_parts_is_the_history(rows, cuts, milestones, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("history")
+    run = Run(folder, "f", {}, 7, Checkpoints("f"), Journal(folder / "journals", {"step": "s"}))
+    whole, resumed = (History(run, warn_only=True) for _ in range(2))
+    parts = []
+    for step, row in enumerate(rows, start=1):
+        whole.add(step, {name: torch.tensor(value) for name, value in row.items()})
+        if step in milestones:
+            whole.snapshots[step] = torch.tensor(step)
+        if step in cuts:
+            whole.flush()
+            parts.append(whole.part())
+    whole.flush()
+    for part in [*filter(None, parts), whole.part() or whole.rest()]:
+        resumed.restore(part)
+    assert resumed.rows == whole.rows
+    assert resumed.snapshots == whole.snapshots
+    for name, history in (("whole", whole), ("resumed", resumed)):
+        history.save(folder / name)
+    assert (folder / "whole").read_bytes() == (folder / "resumed").read_bytes()
+
+
+def test_a_full_disk_ends_a_training_with_a_sentence_and_with_room_it_goes_on(make_run, small_disk, monkeypatch):
+    monkeypatch.setenv("CHECKPOINT_URI", str(small_disk))
+    run = make_run()
+    regression = Regression()
+    full = small_disk / "full"
+    regression.at_call[40] = lambda: full.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with pytest.raises(UserError, match=r"No space left on device\): mend that, or set CHECKPOINT_URI"):
+        fit(run, regression)
+    full.unlink()
+    resumed = Regression()
+    assert len(fit(make_run(), resumed).rows) == 60
+    assert resumed.calls == 60 - 39
+
+
+class Adversaries:
+    """A generator that draws without gradients before it learns, and a critic that is looked at after it learnt."""
+
+    def __init__(self):
+        self.generator, self.critic = nn.Linear(4, 4), nn.Linear(4, 1)
+        self.optimisers = [torch.optim.SGD(each.parameters(), 0.5) for each in (self.generator, self.critic)]
+        self.looks = []
+
+    def step(self, inputs, _):
+        with torch.no_grad():
+            fake = through(self.generator, torch.ones(4, 4))
+        for network, optimiser in zip((self.critic, self.generator), reversed(self.optimisers), strict=True):
+            fake = fake if network is self.critic else through(self.generator, torch.ones(4, 4))
+            loss = through(self.critic, fake).sum()
+            self.looks.append(loss.detach())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        assert loss.dtype == fake.dtype == torch.float32
+        return {"loss": loss.detach()}
+
+    def state_dict(self):
+        return {}
+
+
+def test_in_bf16_networks_learn_and_are_seen_as_they_have_learnt(make_run):
+    adversaries = Adversaries()
+    before = adversaries.generator.weight.detach().clone()
+    fit(make_run(), adversaries, params(precision="bf16"), steps=1)
+    assert not torch.equal(adversaries.generator.weight, before)
+    assert adversaries.looks[0] != adversaries.looks[1]
+
+
 @pytest.mark.parametrize(("sent", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
 def test_sigterm_and_ctrl_c_write_a_checkpoint_first(make_run, sent, raised):
     run = make_run()
@@ -114,6 +248,35 @@ def test_sigterm_and_ctrl_c_write_a_checkpoint_first(make_run, sent, raised):
     resumed = Regression()
     assert len(fit(run, resumed).rows) == 60
     assert resumed.calls == 55
+
+
+@pytest.mark.parametrize("step", [25, 60])
+def test_a_signal_in_any_step_ends_the_training_even_in_its_last(make_run, step):
+    regression = Regression()
+    regression.at_call[step] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        fit(make_run(), regression, params(checkpoint_seconds=1e6))
+    assert caught.value.code == PREEMPTED
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_is_not_lost_where_a_collapse_begins_the_training_anew(make_run):
+    run, section = make_run(), gan_params("restart")
+
+    class Signalled(Collapsing):
+        def step(self, *batch):
+            if self.steps == 300:
+                raise AssertionError("it goes on")
+            return super().step(*batch)
+
+    class Told(Journal):
+        def history(self, *given, **named):
+            os.kill(os.getpid(), signal.SIGTERM)  # while what ends in the collapse is told
+            super().history(*given, **named)
+
+    told = replace(run, journal=Told(run.journal.folder.parent, {"step": "s"}))
+    with pytest.raises(SystemExit):
+        restarting(section, told, lambda given: fit_as_seeded(given, Signalled(), section))
 
 
 def test_divergence_ends_with_a_sentence_and_keeps_the_good_checkpoint(make_run):

@@ -1,14 +1,18 @@
 import csv
+import io
 import json
 import re
 import shutil
 import statistics
 
 import pytest
+from rich.console import Console
 
 from components.core.errors import UserError
 from components.core.storage import digest_path
+from components.evaluation.cardiac.report import CardiacReport
 from components.evaluation.step import EvaluateParams, GatherParams, evaluate, gather
+from pipelines.cardiac import summary
 
 PARAMS = EvaluateParams(windows=10)
 GATHER = GatherParams(shown_images=2, network="xception", training_set="simgan")
@@ -71,6 +75,27 @@ def test_metrics_have_the_promised_shape(out):
     assert metrics["majority"]["mean"] == pytest.approx(0.75)
 
 
+def test_the_primary_comparison_leads_metrics_report_and_terminal(out, page):
+    primary = read_metrics(out)["primary"]
+    assert (primary["comparison"], primary["metric"]) == ("simgan - classic", "auc")
+    assert primary["interval"][0] < primary["estimate"] < primary["interval"][1]
+    assert primary["smallest_effect"] > 0
+    assert f"<h1>{primary['verdict']}</h1>" in page
+    assert page.index(f"{primary['estimate']:+.3f}".replace("-", "−")) < page.index("<nav")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(summary(read_metrics(out)))
+    assert primary["verdict"] in " ".join(console.export_text().split())
+
+
+def test_mlflow_gets_the_primary_comparisons_numbers(gathered, out):
+    primary = read_metrics(out)["primary"]
+    logged = CardiacReport.read(gathered, PARAMS.windows).headline_metrics()
+    assert [logged["primary/low"], logged["primary/high"]] == primary["interval"]
+    assert {name: logged[f"primary/{name}"] for name in ("estimate", "smallest_effect")} == {
+        name: primary[name] for name in ("estimate", "smallest_effect")
+    }
+
+
 def test_a_second_evaluation_gives_the_same_bytes(gathered, out, tmp_path):
     evaluate(PARAMS, folds=gathered, out=tmp_path / "again")
     assert digest_path(out) == digest_path(tmp_path / "again")
@@ -110,7 +135,10 @@ def test_one_fold_and_two_steps_are_enough(make_cohort, tmp_path):
     cohort = make_cohort(tmp_path, fold_count=2, steps=2, ratios=(1,))
     gather(GATHER, out=tmp_path / "gathered", **cohort.inputs(0))
     evaluate(PARAMS, folds=[tmp_path / "gathered"], out=tmp_path / "out")
-    assert read_metrics(tmp_path / "out")["accuracy"]["resnet50"]["none"]["std"] == 0.0
+    metrics = read_metrics(tmp_path / "out")
+    assert metrics["accuracy"]["resnet50"]["none"]["std"] == 0.0
+    assert metrics["primary"]["verdict"].startswith("Open")
+    assert metrics["primary"]["interval"] == [None, None]
     assert "±" not in re.sub(r"<figure.*?</figure>", "", (tmp_path / "out" / "report.html").read_text(), flags=re.S)
 
 

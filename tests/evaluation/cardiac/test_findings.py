@@ -1,10 +1,23 @@
+import math
+
 import pytest
 
-from components.evaluation.cardiac.findings import answer, best, verdict
+from components.evaluation.cardiac.findings import METRIC, OTHERS, PRIMARY, Comparison, Findings, answer, best, verdict
+from components.evaluation.cardiac.people import SHARES
 from components.evaluation.cardiac.scores import Scores
+from components.evaluation.statistics import Difference
 from components.evaluation.summary import summarise
 
 MAJORITY = 0.8
+
+
+def comparison_of(estimate, error=0.01, replicates=3, pair=PRIMARY, p=None):
+    change = Difference(estimate, error, math.inf, replicates)
+    return Comparison(*pair, dict.fromkeys(SHARES, change), change.p if p is None else p, 0.05)
+
+
+def findings_of(comparison):
+    return Findings(comparison, [], 40, 4, {METRIC: {"resnet50": {}, "xception": {}}})
 
 
 def scores_of(none, egan, simgan, balanced=None, folds=2):
@@ -15,28 +28,54 @@ def scores_of(none, egan, simgan, balanced=None, folds=2):
     return Scores(accuracy, other, other, summarise([MAJORITY] * folds), {}, {}, {})
 
 
-def test_a_gain_beyond_one_deviation_in_both_accuracies_is_a_yes():
-    assert verdict(scores_of([0.70, 0.72], [0.75, 0.77], [0.78, 0.81])).startswith("Yes: SimGAN")
+SCORES = scores_of([0.7, 0.7], [0.7, 0.7], [0.8, 0.8])
 
 
-def test_a_gain_within_one_deviation_is_not_shown():
-    assert verdict(scores_of([0.70, 0.80], [0.78, 0.74], [0.69, 0.80])).startswith("Not shown: the change by E-GAN")
+@pytest.mark.parametrize(
+    ("estimate", "replicates", "words"),
+    [
+        (0.05, 3, "Yes: this recipe did better with SimGAN images than with classic augmentation."),
+        (0.05, 1, "Yes: these models did"),
+        (-0.05, 3, "No: this recipe did worse"),
+        (0.01, 3, "No worse: with SimGAN images this recipe lost less than 0.03 of AUC"),
+        (-0.015, 3, "Not shown: in this recipe, the difference between SimGAN images and classic augmentation"),
+    ],
+)
+def test_the_verdict_is_the_intervals(estimate, replicates, words):
+    assert verdict(comparison_of(estimate, replicates=replicates)).startswith(words)
 
 
-def test_equal_numbers_are_a_no():
-    flat = [MAJORITY, MAJORITY]
-    assert verdict(scores_of(flat, flat, flat)).startswith("No:")
+def test_one_training_leaves_the_question_open():
+    comparison = comparison_of(0.5, error=math.inf)
+    assert verdict(comparison).startswith("Open: one training alone")
+    assert comparison.as_json()["interval"] == [None, None]
+    assert "95 % interval –;" in answer(findings_of(comparison), SCORES)[0]
 
 
-def test_a_gain_in_accuracy_alone_is_named_so():
-    flat = {name: [0.5, 0.5] for name in ("none", "classic", "egan", "simgan")}
-    assert verdict(scores_of([0.70, 0.72], [0.75, 0.77], [0.78, 0.80], flat)).startswith("Only accuracy")
+def test_other_comparisons_answer_by_the_adjusted_p_and_know_no_margin():
+    assert comparison_of(0.05, pair=OTHERS[0], p=0.06).answer == "not shown"
+    assert comparison_of(0.01, pair=OTHERS[0]).answer == "not shown"
 
 
-def test_one_fold_leaves_the_question_open():
-    scores = scores_of([0.7], [0.8], [0.9], folds=1)
-    assert verdict(scores).startswith("Open")
-    assert "one fold" in answer(scores)[0]
+def test_the_answer_gives_the_interval_and_whom_it_is_over():
+    sentence = answer(findings_of(comparison_of(0.01)), SCORES)[0]
+    assert "by +0.010, 95 % interval −0.010 to +0.030; 40 people in 4 folds" in sentence
+    assert "ResNet-50 and Xception, 3 trainings each" in sentence
+
+
+def test_beside_what_is_not_shown_stands_what_could_have_been():
+    could, proved = (answer(findings_of(comparison_of(each)), SCORES)[1] for each in (-0.015, 0.05))
+    assert could == (
+        "A true change of 0.03 or more would have been found in four of five runs. "
+        "A loss of more than 0.03 is not ruled out."
+    )
+    assert proved == "A loss of more than 0.03 is ruled out."
+
+
+def test_an_interval_ends_where_differences_do():
+    few = comparison_of(0.1, error=1.0)
+    assert few.as_json()["interval"] == [-1, 1]
+    assert answer(findings_of(few), SCORES)[1].startswith("So few people and trainings can show no change at all.")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +83,8 @@ def test_one_fold_leaves_the_question_open():
     [(0.8, "exactly what always answering"), (0.78, "2.0 points below"), (0.85, "5.0 points above")],
 )
 def test_the_best_is_held_against_the_majority_line(top, words):
-    assert words in answer(scores_of([0.7, 0.7], [0.7, 0.7], [top, top]))[1]
+    scores = scores_of([0.7, 0.7], [0.7, 0.7], [top, top])
+    assert words in answer(findings_of(comparison_of(0.01)), scores)[2]
 
 
 def test_balanced_accuracy_breaks_a_tie():

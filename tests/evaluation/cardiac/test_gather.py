@@ -25,6 +25,7 @@ def test_a_fold_is_gathered_into_one_folder(cohort, tmp_path):
     fold = Fold.load(tmp_path / "out")
     assert fold.origin == cohort.real.training(0).digest()
     assert fold.counts["training"] == {"non-patient": 3, "patient": 9}
+    assert fold.people == tuple(cohort.real.test(0).groups)
     assert [(each.network, each.training_set) for each in fold.classifications][:2] == [
         ("resnet50", "none"),
         ("resnet50", "classic"),

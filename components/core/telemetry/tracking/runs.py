@@ -1,0 +1,107 @@
+"""Runs of MLflow that a runner asks for: a pipeline run's own, and what finished ones wrote."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.core.errors import UserError
+from components.core.telemetry.environment import environment_tags, journals_dir, shown, tracking_uri
+from components.core.telemetry.journal import PIPELINE, Journal, Status, flatten
+from components.core.telemetry.tracking.store import Refused, Store, answering, impatient
+
+_WORKFLOW = "workflowType=machine_learning"  # or MLflow's pages open on traces of language models
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """The parent of one pipeline run's steps; the runner keeps a journal of it like a step.
+
+    Attributes:
+        run_id: of MLflow.
+        experiment_id: of MLflow.
+        tracking_uri: the store they lie in.
+        url: its page, None where there is no server.
+        journal: what is logged of it.
+    """
+
+    run_id: str
+    experiment_id: str
+    tracking_uri: str
+    url: str | None
+    journal: Journal
+
+    def environment(self) -> dict[str, str]:
+        """What a step's process finds in its environment to log below this run and leave delivery to us."""
+        return {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLFLOW_EXPERIMENT_ID": self.experiment_id,
+            "GANFLOW_PARENT_RUN": self.run_id,
+            "GANFLOW_JOURNALS": str(self.journal.folder.parent),
+        }
+
+    def finish(
+        self,
+        status: Status,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Sequence[Path],
+    ) -> None:
+        """End the run with its results; the courier delivers them."""
+        self.journal.metrics(metrics, step=0)
+        self.journal.tags(tags)
+        for path in artifacts:
+            self.journal.artifact(path)
+        self.journal.close(status)
+
+
+def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> PipelineRun:
+    """Create a pipeline run's parent run, so that a wrong address or password shows before any work starts.
+
+    Its journal is first: a run whose process is killed in this moment is found again by it, and ended.
+
+    Raises:
+        UserError: the tracking server does not answer within about 10 s, or refuses.
+    """
+    uri = tracking_uri()
+    start = {
+        "step": PIPELINE,
+        "name": name,
+        "experiment_id": os.environ.get("MLFLOW_EXPERIMENT_ID"),
+        "experiment": experiment,
+        "params": flatten(params),
+        "tags": {**environment_tags(), **tags},
+    }
+    journal, store, asked = Journal(journals_dir(), start), Store(uri), False
+    try:
+        with answering(uri), impatient(), journal.undelivered() as record:
+            experiment_id = store.experiment_id(record.start)
+            asked = True
+            run_id = store.open_run({**record.start, "experiment_id": experiment_id})
+            record.add("run", {"id": run_id})
+    except UserError as error:
+        if asked and not isinstance(error.__cause__, Refused):  # there may be a run: a courier will end it
+            journal.close("FAILED", str(error))
+        else:
+            journal.discard()
+        raise
+    page = f"{shown(uri)}/#/experiments/{experiment_id}/runs/{run_id}?{_WORKFLOW}"
+    url = page if uri.startswith("http") else None
+    return PipelineRun(run_id, experiment_id, uri, url, journal)
+
+
+def find_output(experiment: str, fingerprint: str) -> str | None:
+    """The digest of what a finished run with a fingerprint wrote, None where MLflow knows of none.
+
+    Raises:
+        UserError: the tracking server does not answer within about 10 s, or refuses.
+    """
+    uri = tracking_uri()
+    path = uri.removeprefix("sqlite:///")
+    if path != uri and not Path(path).exists():  # asking would make it
+        return None
+    with answering(uri), impatient(), Store(uri).client() as client:
+        found = client.get_experiment_by_name(experiment)
+        wanted = f"tags.`ganflow.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'"
+        runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
+        return runs[0].data.tags.get("ganflow.output") if runs else None
