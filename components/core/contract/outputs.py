@@ -39,10 +39,10 @@ def check_replaceable(out: Path, inputs: Iterable[Path] = ()) -> None:
     """
     out = _absolute(out)
     with _told(out):
-        _check_kind(out)
         _check_apart(out, inputs)
-        if out.exists():
+        if out.parent.exists():
             with _renaming(out):
+                _check_kind(out)
                 _check_strangers(out)
 
 
