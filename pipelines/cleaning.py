@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.core.storage import state_dir
-from components.core.storage.state import make_folder, open_shared
+from components.core.storage.state import make_folder, open_shared, release
 
 RESULTS, CACHE = Path("kfp", "runs"), Path("kfp", "cache")
 
@@ -157,4 +157,4 @@ def _lock(path: Path, kind: int) -> Iterator[None]:
             raise BlockingIOError(f"{path} is another's by now")
         yield
     finally:
-        os.close(descriptor)
+        release(descriptor)

@@ -23,6 +23,7 @@ from typing import TypeVar
 from components.core.errors import UserError
 from components.core.signals import deferred, last_act
 from components.core.storage.digest import MANIFEST
+from components.core.storage.state import release
 
 Result = TypeVar("Result")
 
@@ -178,9 +179,7 @@ def _renaming(out: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        with contextlib.suppress(OSError):  # closing alone would leave it to a child that was forked meanwhile
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        release(descriptor)
 
 
 def _is_dead(partial: Path) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from components.core.contract.outputs import replacing
 from components.core.storage import digest_path, make_folder, open_shared, state_dir
-from components.core.storage.state import refusal
+from components.core.storage.state import refusal, release
 
 _PATIENCE_SECONDS = 1
 _LONGEST_NOTE = 1 << 16
@@ -87,9 +87,7 @@ def turn(fingerprint: str, out: Path, *, reuse: bool = True) -> Iterator[Turn]:
                         path.unlink(missing_ok=True)
                 return
         finally:
-            with contextlib.suppress(OSError):  # closing alone would leave it to a child that was forked meanwhile
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            release(descriptor)
 
 
 def _lock(descriptor: int) -> None:

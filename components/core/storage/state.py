@@ -1,6 +1,8 @@
 """Where files live that outlast a step. Users share it as they share any folder: it is writable for their group."""
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -42,6 +44,13 @@ def open_shared(path: Path) -> int:
     except OSError as error:
         raise refusal(path, error) from error
     return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Give back the lock on a file or folder and close it; closing alone would leave the lock to a forked child."""
+    with contextlib.suppress(OSError):  # NFS has no locks on folders
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def refusal(path: Path, error: OSError) -> UserError:
