@@ -15,10 +15,10 @@ from components.classification.params import (
     SweepParams,
     TrainingSet,
 )
-from components.core.contract import Run, step
+from components.core.contract import Run, comparing_step, step
 
 
-@step
+@comparing_step("network", "training_set")
 def classify(
     params: ClassifyParams,
     run: Run,
@@ -53,7 +53,7 @@ def classify(
     run.journal.metrics(outcome.scores, step=params.updates)
 
 
-@step
+@comparing_step("network")
 def sweep(params: SweepParams, run: Run, *, data: Path, generated: Path, fold: int, network: Network) -> None:
     """Train one network with every ratio of synthetic images, with and without classic augmentation (Figure 7).
 
@@ -89,13 +89,14 @@ def train_concept(params: ConceptParams, run: Run, *, data: Path, concepts: Conc
     from components.classification.concept import ConceptNetwork
     from components.classification.trial import scores, tensors
     from components.core.images import TEST_FOLD, ImageSet, save_model
-    from components.core.training import device
+    from components.core.training import device, seed_draws
 
     images = ImageSet.load(data)
     training, test = images.training(TEST_FOLD), images.test(TEST_FOLD)
     origin = training.digest()
     run.journal.dataset(f"{concepts}, training part", origin, str(data), training.counts())
     config = {"classes": len(images.classes), "in_channels": images.images.shape[1], "width": params.width}
+    seed_draws(run, "network")
     network = ConceptNetwork(**config)
     classifier, history = fit(network, *tensors(training), params, run)
     probabilities = classifier.predict(tensors(test)[0].to(device())).double().cpu().numpy()

@@ -13,7 +13,7 @@ from components.classification.params import ClassifyParams
 from components.core.contract import Run
 from components.core.errors import UserError
 from components.core.images import ImageSet
-from components.core.training import History, classic_copies, device
+from components.core.training import History, classic_copies, device, seed_draws
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class Trial:
             classic: whether flipped and shifted copies of the real images join in.
             name: of the training's checkpoint.
         """
+        seed_draws(self._run, "augmentation")
         images, labels = self._training_set(ratio, classic)
+        seed_draws(self._run, "network")
         network = NETWORKS[self._network](**self.config)
         classifier, history = fit(network, images, labels, self._params, self._run, name)
         test_images, _ = tensors(self._test)

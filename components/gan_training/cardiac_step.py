@@ -19,7 +19,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
     import torch
 
     from components.core.images import ImageSet, grid, save_model
-    from components.core.training import Batches, device, flip_and_shift, restarting, train
+    from components.core.training import Batches, device, flip_and_shift, restarting, seed_draws, train
     from components.gan_training.egan import EGAN
     from components.gan_training.networks.egan import Discriminator, Generator
 
@@ -40,9 +40,14 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
     images = torch.from_numpy(np.array(real.images)).to(device())
 
     def attempt(run: Run) -> "tuple[Generator, History]":
+        seed_draws(run, "generator")
+        generator = Generator(**generator_config).to(device())
+        seed_draws(run, "discriminator")
+        discriminator = Discriminator(channels, params.discriminator_width, size).to(device())
+        seed_draws(run, "samples")
         egan = EGAN(
-            Generator(**generator_config).to(device()),
-            Discriminator(channels, params.discriminator_width, size).to(device()),
+            generator,
+            discriminator,
             learning_rate_generator=params.generator_learning_rate,
             learning_rate_discriminator=params.discriminator_learning_rate,
             betas=params.betas,

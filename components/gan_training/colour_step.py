@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.contract import Run, step
+from components.core.contract import Run, comparing_step
 from components.gan_training.params import ColourParams, Variant
 from components.gan_training.parts import of_label, training_length
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from components.core.images import ImageSet
 
 
-@step
+@comparing_step("variant")
 def train_colour(params: ColourParams, run: Run, *, data: Path, variant: Variant, dataset: str, replicate: int) -> None:
     """Train one variant of the colour GAN on one data set, or on "all"; keep what it makes of the test images.
 
@@ -24,7 +24,7 @@ def train_colour(params: ColourParams, run: Run, *, data: Path, variant: Variant
     import torch
 
     from components.core.images import TEST_FOLD, ImageSet, as_levels, save_model, to_grey
-    from components.core.training import Batches, as_floats, centre_crop, crop_and_flip, device, train
+    from components.core.training import Batches, as_floats, centre_crop, crop_and_flip, device, seed_draws, train
     from components.gan_training.recipes import colour_gan
 
     photographs = of_label(ImageSet.load(data), dataset)
@@ -36,6 +36,7 @@ def train_colour(params: ColourParams, run: Run, *, data: Path, variant: Variant
     images = torch.from_numpy(np.array(training_part.images)).to(device())
     originals = as_floats(centre_crop(torch.from_numpy(np.array(test_part.images)), params.crop)).to(device())
     updates = training_length(params.updates, params.epochs, len(images), params.batch_size)
+    seed_draws(run, "networks")
     config, gan = colour_gan(params, variant, updates)
 
     def observe(update: int) -> None:

@@ -42,7 +42,7 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
     import torch
 
     from components.core.images import TEST_FOLD, ImageSet, as_levels, grid, save_model
-    from components.core.training import Batches, as_floats, device, restarting, train
+    from components.core.training import Batches, as_floats, device, restarting, seed_draws, train
 
     training_part = ImageSet.load(data).training(TEST_FOLD)
     origin = training_part.digest()
@@ -51,6 +51,7 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
     images = torch.from_numpy(np.array(real.images)).to(device())
 
     def attempt(run: Run) -> "tuple[Recipe, History]":
+        seed_draws(run, "networks")
         built = recipe(params, images.shape[1], images.shape[2])
 
         def observe(iteration: int) -> "Tensor":

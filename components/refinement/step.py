@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from components.core.contract import Run, TrainingSection, step
+from components.core.contract import Run, TrainingSection, derive_seed, step
 
 
 class SimganParams(TrainingSection):
@@ -40,7 +40,7 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
 
     from components.core.errors import UserError
     from components.core.images import ImageSet, grid, save_model
-    from components.core.training import Batches, device, train
+    from components.core.training import Batches, device, seed_draws, train
     from components.refinement.networks import Discriminator, Refiner
     from components.refinement.simgan import SimGAN
 
@@ -54,7 +54,9 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
     images = torch.from_numpy(np.array(generated.images)).to(device())
     shown = images[torch.linspace(0, len(images) - 1, params.samples).long()]
     config = {"channels": images.shape[1], "width": params.refiner_width}
+    seed_draws(run, "refiner")
     refiner = Refiner(**config).to(device())
+    seed_draws(run, "discriminator")
     simgan = SimGAN(
         refiner,
         Discriminator(images.shape[1], params.discriminator_width).to(device()),
@@ -71,8 +73,8 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
     history = train(
         simgan,
         [
-            Batches(images, batch_size=params.batch_size, seed=run.seed),
-            Batches(real_images, batch_size=params.batch_size, seed=run.seed),
+            Batches(images, batch_size=params.batch_size, seed=derive_seed(run.seed, "synthetic")),
+            Batches(real_images, batch_size=params.batch_size, seed=derive_seed(run.seed, "real")),
         ],
         params,
         run,

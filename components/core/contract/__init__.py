@@ -14,4 +14,5 @@ from components.core.contract.params import (
     sentence,
     write_params,
 )
-from components.core.contract.step import INPUT_TYPES, Run, Step, registering_step, step
+from components.core.contract.seeds import derive_seed
+from components.core.contract.step import INPUT_TYPES, Run, Step, comparing_step, registering_step, step

@@ -26,7 +26,7 @@ class ComputeSection(Section):
     """Parameters of a step that computes with torch."""
 
     threads: int = Field(ge=1, description="compute threads; they change float sums, hence bytes")
-    seed: int = Field(ge=0, description="replicate number; every random draw hangs on it")
+    seed: int = Field(ge=0, description="every random draw hangs on it")
 
 
 class TrainingSection(ComputeSection):

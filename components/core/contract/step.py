@@ -1,8 +1,8 @@
 """The contract that wraps every step under every runner.
 
 A step is a plain function `(params, run, *, inputs…) → None` that writes into `run.out`. Calling it through the
-contract checks parameters and inputs, computes the fingerprint, seeds every generator from it, files checkpoints
-under it, writes outputs to a temporary folder and renames that into place, and keeps a journal for MLflow.
+contract checks parameters and inputs, computes the fingerprint, seeds every generator, files checkpoints under the
+fingerprint, writes outputs to a temporary folder and renames that into place, and keeps a journal for MLflow.
 """
 
 import contextlib
@@ -11,8 +11,9 @@ import inspect
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -20,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.core.contract.outputs import check_replaceable, replacing
 from components.core.contract.params import ComputeSection, Section, check
+from components.core.contract.seeds import derive_seed
 from components.core.contract.turns import turn
 from components.core.errors import UserError
 from components.core.storage import Checkpoints, digest_code, digest_json, digest_path, state_dir
@@ -47,7 +49,7 @@ class Run:
         out: the folder to write outputs into; it appears under its final name only when the step succeeds.
         fingerprint: digest of name, parameters, arguments, inputs and code (64 hex digits).
         inputs: content digests of the inputs by name.
-        seed: 63 bits drawn from the fingerprint.
+        seed: 63 bits that hang on the section's seed and the arguments that are no treatments (`seeds.py`).
         checkpoints: where trainings keep their state, filed under the fingerprint.
         journal: metrics, images and artifacts on their way to MLflow.
         attempt: how often the step has begun anew, by its own decision.
@@ -67,11 +69,18 @@ class Step:
 
     The function's first parameter is annotated with its `Section`, the second is the `Run`, the others are inputs
     (annotated with one of `INPUT_TYPES`) and plain arguments.
+
+    Args:
+        registers: whether another execution's output does not stand for its own.
+        treatments: arguments whose values are compared with each other, and so share their draws.
     """
 
-    def __init__(self, function: Callable[..., None], *, registers: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., None], *, registers: bool = False, treatments: Collection[str] = ()
+    ) -> None:
         self.function = function
         self.registers = registers
+        self.treatments = treatments
         self.name = function.__name__.replace("_", "-")
         self.__doc__ = function.__doc__
         self.package = Path(inspect.getfile(function)).parent
@@ -106,7 +115,7 @@ class Step:
         check_replaceable(out, [path for value in inputs.values() for path in _flat(value)])
         read = _digest_inputs(inputs)
         fingerprint = self.fingerprint(section, arguments, read)
-        seed = _seed_everything(section, fingerprint)
+        seed = _seed_everything(section, {name: arguments[name] for name in arguments if name not in self.treatments})
         with (
             _told(self.name, out),
             Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
@@ -173,6 +182,11 @@ def registering_step(function: Callable[..., None]) -> Step:
     return Step(function, registers=True)
 
 
+def comparing_step(*treatments: str) -> Callable[[Callable[..., None]], Step]:
+    """Put a step under the contract of which one argument's values (or several's) are compared: they share draws."""
+    return partial(Step, treatments=treatments)
+
+
 def _digest_inputs(inputs: Inputs) -> InputDigests:
     missing = [str(path) for value in inputs.values() for path in _flat(value) if not path.exists()]
     if missing:
@@ -194,11 +208,15 @@ def _flat(value: Path | list[Path] | None) -> list[Path]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _seed_everything(section: Section, fingerprint: str) -> int:
-    """Seed Python, NumPy and (where the step computes with it) torch; switch deterministic algorithms on."""
+def _seed_everything(section: Section, place: Mapping[str, Any]) -> int:
+    """Seed Python, NumPy and (where the step computes with it) torch; switch deterministic algorithms on.
+
+    Args:
+        place: the step's arguments that say where in the experiment it stands, such as its fold.
+    """
     import numpy as np
 
-    seed = int(fingerprint[:16], 16) >> 1
+    seed = derive_seed(getattr(section, "seed", 0), place)
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     if isinstance(section, ComputeSection):

@@ -2,5 +2,5 @@
 
 from components.core.images.colour import to_grey
 from components.core.images.grid import as_levels, grid
-from components.core.images.imageset import ALL, IMAGES, NO_FOLD, TEST_FOLD, ImageSet
+from components.core.images.imageset import ALL, EXTERNAL, IMAGES, NO_FOLD, RESERVE, TEST_FOLD, ImageSet
 from components.core.images.modeldir import load_model, model_facts, save_model

@@ -14,6 +14,12 @@ IMAGES, META = "images.npy", "meta.json"
 
 NO_FOLD = -1
 
+EXTERNAL = -2
+"""Stands in place of a fold: test images that no fold has, on which nothing is trained or chosen."""
+
+RESERVE = -3
+"""Stands in place of a fold: further people of a simulated cohort, on whom nothing but a control is trained."""
+
 ALL = "all"
 """What all classes together are called where one can be chosen."""
 
@@ -30,7 +36,8 @@ class ImageSet:
         labels: (N,) int64 indices into `classes`.
         classes: names of the classes, in the order of their indices.
         groups: (N,) names; images of one group (a patient) must never be separated by a split.
-        folds: (N,) int64, the fold in whose test part an image stands, `NO_FOLD` for none.
+        folds: (N,) int64, the fold in whose test part an image stands, `NO_FOLD` for none, `EXTERNAL` or
+            `RESERVE` for what belongs to no fold's training part either.
         origin: digest of the training part that all images descend from; "" for acquired images.
         source: what acquired images are, in words, where a report must say it.
     """
@@ -89,17 +96,18 @@ class ImageSet:
         )
 
     def training(self, fold: int) -> "ImageSet":
-        """Everything outside the test part of `fold`.
+        """Everything outside the test part of `fold`, but what is `EXTERNAL` or in `RESERVE`.
 
         Raises:
             UserError: there is no such fold, and everything would be trained on.
         """
-        if fold not in (TEST_FOLD, *self.folds):
-            raise UserError(f"There is no fold {fold}; choose one of {', '.join(map(str, sorted(set(self.folds))))}.")
-        return self.where(self.folds != fold)
+        if fold < 0 or fold not in (TEST_FOLD, *self.folds):
+            there = sorted({int(each) for each in self.folds if each >= 0})
+            raise UserError(f"There is no fold {fold}; choose one of {', '.join(map(str, there))}.")
+        return self.where((self.folds != fold) & (self.folds >= NO_FOLD))
 
     def test(self, fold: int) -> "ImageSet":
-        """The test part of `fold`."""
+        """The test part of `fold`; of `EXTERNAL` the images in no fold."""
         return self.where(self.folds == fold)
 
     def of_class(self, name: str) -> "ImageSet":

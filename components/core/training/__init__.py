@@ -11,4 +11,14 @@ from components.core.training.collapse import (
     vital_signs,
 )
 from components.core.training.history import History
-from components.core.training.loop import PREEMPTED, RESTARTS, Algorithm, Batches, device, restarting, through, train
+from components.core.training.loop import (
+    PREEMPTED,
+    RESTARTS,
+    Algorithm,
+    Batches,
+    device,
+    restarting,
+    seed_draws,
+    through,
+    train,
+)

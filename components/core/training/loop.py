@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from components.core.contract import GanSection, Run, TrainingSection
+from components.core.contract import GanSection, Run, TrainingSection, derive_seed
 from components.core.signals import INTERRUPTED, PREEMPTED, deferred
 from components.core.telemetry import progress
 from components.core.training.collapse import Collapse
@@ -29,7 +29,7 @@ class Algorithm(Protocol):
         """One optimisation round on a batch; scalar tensors, detached, left on their device."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers, buffers: what a resumed run needs beside the random generators."""
+        """Networks, optimisers, buffers: what a resumed run needs."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take `state_dict`'s state back."""
@@ -67,7 +67,7 @@ class Batches:
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            generator = torch.Generator().manual_seed((self._seed + epoch) & 0x7FFF_FFFF_FFFF_FFFF)
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
             self._epoch, self._order = epoch, torch.randperm(self._count, generator=generator)
         return self._order
 
@@ -93,7 +93,7 @@ def train(
         params: precision and time between checkpoints; a `GanSection` also says what a collapse means.
         run: gives the checkpoints and the journal.
         steps: rounds in all.
-        augment: changes a batch; it may draw from torch's global generator.
+        augment: changes a batch; like a step of the algorithm it may draw from torch's global generator.
         observe: called with the number of finished steps at the start and after every tenth of the way; a tensor
             that it returns is kept in the history's `snapshots`.
         name: of the checkpoint, where a step trains more than once.
@@ -114,6 +114,7 @@ def train(
         if done == 0:
             _keep(history, 0, observe)
         while done < steps and not ending:
+            seed_draws(run, "step", done)
             batch = augment([tensor for source in batches for tensor in source[done]])
             with _precision(params.precision):
                 metrics = algorithm.step(*batch)
@@ -155,6 +156,11 @@ def restarting(params: GanSection, run: Run, attempt: Callable[[Run], Result]) -
     return attempt(_anew(run, restarts))
 
 
+def seed_draws(run: Run, *purpose: str | int) -> None:
+    """Let what torch draws next hang on the run's seed and on its purpose, not on what was drawn before."""
+    torch.manual_seed(derive_seed(run.seed, *purpose))
+
+
 def device() -> torch.device:
     """Where to compute: on CUDA where there is a GPU, else on the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -175,12 +181,10 @@ def _precision(precision: str) -> contextlib.AbstractContextManager[None]:
 
 
 def _anew(run: Run, attempt: int) -> Run:
-    """The run of one attempt, for which torch is seeded; the first is as if there were no others."""
+    """The run of one attempt; the first is as if there were no others."""
     if attempt == 0:
         return run
-    seed = (run.seed + attempt) & 0x7FFF_FFFF_FFFF_FFFF
-    torch.manual_seed(seed)
-    return replace(run, attempt=attempt, seed=seed)
+    return replace(run, attempt=attempt, seed=derive_seed(run.seed, "attempt", attempt))
 
 
 @contextlib.contextmanager
@@ -210,8 +214,6 @@ def _save(algorithm: Algorithm, history: History, run: Run, name: str, done: int
         "done": done,
         "algorithm": algorithm.state_dict(),
         "history": history.rest(),
-        "cpu_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
     run.checkpoints.write(name, done, partial(torch.save, state))
     history.tell()
@@ -229,7 +231,4 @@ def _resume(algorithm: Algorithm, history: History, run: Run, name: str) -> int:
             history.restore(recorded)
     finally:  # of a collapse, too
         history.tell()
-    torch.set_rng_state(state["cpu_rng"])
-    if state["cuda_rng"]:
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
     return state["done"]

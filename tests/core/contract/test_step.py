@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.contract import ComputeSection, Run, Section, step
+from components.core.contract import ComputeSection, Run, Section, comparing_step, step
 from components.core.errors import UserError
 from components.core.storage import digest_path
 from components.core.storage.digest import MANIFEST
@@ -77,13 +77,36 @@ def test_the_fingerprint_does_not_hang_on_where_inputs_lie(tmp_path, source):
     assert facts[0] == facts[1]
 
 
-def test_random_draws_hang_on_the_fingerprint_alone(tmp_path):
+@comparing_step("variant")
+def compare(params: TorchParams, run: Run, *, fold: int, variant: str) -> None:
+    import torch
+
+    (run.out / "numbers").write_text(f"{torch.rand(3).tolist()} {run.seed}")
+
+
+def test_random_draws_hang_on_the_seed(tmp_path):
     for out in ("a", "b"):
         draw(TorchParams(threads=1, seed=0), out=tmp_path / out)
     draw(TorchParams(threads=1, seed=1), out=tmp_path / "c")
     drawn = [(tmp_path / out / "numbers").read_text() for out in "abc"]
     assert drawn[0] == drawn[1] != drawn[2]
     assert drawn[0].endswith(" 1")
+
+
+def test_what_is_compared_shares_its_draws(tmp_path):
+    def drawn(fold, variant):
+        compare(TorchParams(threads=1, seed=0), fold=fold, variant=variant, out=tmp_path / "out")
+        return (tmp_path / "out" / "numbers").read_text()
+
+    assert drawn(0, "one") == drawn(0, "other") != drawn(1, "one")
+
+
+def test_edited_code_draws_what_it_drew_before(tmp_path, monkeypatch):
+    draw(TorchParams(threads=1, seed=0), out=tmp_path / "before")
+    monkeypatch.setattr(type(draw), "code_digest", lambda step: "edited")
+    draw(TorchParams(threads=1, seed=0), out=tmp_path / "after")
+    before, after = ((tmp_path / out / "numbers").read_text() for out in ("before", "after"))
+    assert before == after
 
 
 def test_a_failed_step_leaves_nothing_and_keeps_the_old_output(tmp_path):
