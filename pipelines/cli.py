@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,7 +92,9 @@ def step(
     called, section = steps[name]
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", pipeline)
     with interruptible(RESUMABLE):
-        called(section, **_arguments(called.arguments, given))
+        arguments = _arguments(called.arguments, given)
+        facts = called(section, **arguments)
+    typer.echo(f"{name} wrote {arguments['out']} (digest {facts['digest'][:12]}).")
 
 
 @app.command()
@@ -128,7 +131,10 @@ def clean(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove what ganflow keeps and no run uses: results, logs, fetched data, checkpoints of unfinished trainings."""
+    """Remove what ganflow keeps and no run uses: results, logs, fetched data, checkpoints of unfinished trainings.
+
+    What a later run needs of it, that run computes or fetches anew; models and metrics in MLflow stay.
+    """
     from components.core.storage import state_dir
     from pipelines.cleaning import find, remove
     from pipelines.quantities import seconds
@@ -139,7 +145,7 @@ def clean(
         typer.echo(f"{sum(sizes) / 1e6:10.1f} MB  {len(sizes):5}  {kind}")
     if not items:
         typer.echo(f"There is nothing to remove in {state_dir()}.")
-    elif yes or typer.confirm(f"Remove them from {state_dir()}?"):
+    elif yes or _agreed(f"Remove them from {state_dir()}? What a later run needs of them it computes or fetches anew."):
         typer.echo(f"Freed {remove(items) / 1e6:.1f} MB.")
 
 
@@ -175,6 +181,20 @@ def _arguments(hints: dict[str, Any], given: list[str]) -> dict[str, Any]:
     if len(pairs) < len(given) or "out" not in pairs:
         raise UserError("Give the step's inputs and arguments as NAME=VALUE, each once, and out=FOLDER among them.")
     return {name: _glob(value) if hints.get(name) == list[Path] else value for name, value in pairs.items()}
+
+
+def _agreed(question: str) -> bool:
+    """Whether somebody says yes.
+
+    Raises:
+        UserError: nobody is there to say anything.
+    """
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise UserError("Nothing was removed, for there is nobody here to ask; say --yes.") from None
 
 
 def _glob(pattern: str) -> list[Path]:

@@ -80,6 +80,14 @@ def test_it_says_what_and_how_much_and_asks(home):
     assert files(home) >= before
 
 
+def test_where_nobody_can_be_asked_it_removes_nothing_and_says_so(home):
+    before = files(home)
+    done = ganflow()
+    assert done.returncode == 2
+    assert done.stderr.endswith("ganflow: Nothing was removed, for there is nobody here to ask; say --yes.\n")
+    assert files(home) >= before
+
+
 def test_it_removes_what_nobody_uses_and_nothing_else(home):
     assert ganflow("--yes").returncode == 0
     assert files(home) - {"kfp/lock"} == {"journals/2/journal.db", "digests.sqlite", "locks/7"}

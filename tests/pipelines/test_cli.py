@@ -116,6 +116,7 @@ def test_a_step_runs_from_any_folder(ganflow, tmp_path):
     done = ganflow("step", "cardiac", "simulate", "out=raw", "--profile", "smoke")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "raw" / "labels.csv").exists()
+    assert done.stdout.startswith("simulate wrote raw (digest ")
 
 
 def test_a_failed_task_of_a_run_tells_its_own_sentence(ganflow, tmp_path):
