@@ -29,17 +29,17 @@ class ClassGenerators(nn.Module):
 
 
 def shipments(folds: list[Path], scores: dict[str, Any]) -> Iterator[Shipment]:
-    """The models of the first fold, judged by the mean over all folds.
+    """The models of the first fold's first training, judged by the mean over all.
 
-    We read: cross-validation judges the recipe, not one fold's luck; so no fold is picked for its score. The
+    We read: cross-validation judges the recipe, not one fold's luck; so none is picked for its score. The
     generator answers for the training set `egan`, the refiner for `simgan`, as the mean over both classifiers.
 
     Args:
         folds: what `gather` wrote.
         scores: the gate's metric by network and training set, as in metrics.json.
     """
-    folder = min(folds, key=lambda each: Fold.load(each).fold)
-    fold = Fold.load(folder)
+    loaded = [(Fold.load(each), each) for each in folds]
+    fold, folder = min(loaded, key=lambda pair: (pair[0].fold, pair[0].replicate))
     models = folder / "models"
     real = torch.from_numpy(np.load(folder / "samples.npy")[0, 0])  # (k, C, H, W)
     tags = {"fold": str(fold.fold), "origin": fold.origin, "classes": ", ".join(fold.classes)}
