@@ -169,28 +169,22 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
 
 
 def summary(metrics: Mapping[str, Any]) -> Table:
-    """The verdict below the areas of people and the accuracies of images, a column a training set."""
+    """The verdict below areas of people and accuracies of images, a row a training set."""
+    external = metrics.get("external", {})
+    whom = "external people" if external else "the folds' test people"
     verdict = Text(metrics["primary"]["verdict"], style="bold", justify="left")
-    table = Table("classifier", "", title="Classifiers by training set", caption=verdict, box=SIMPLE)
+    table = Table("training set", title=f"AUC of {whom}, accuracy of test images", caption=verdict, box=SIMPLE)
+    columns = []
     for network, accuracies in metrics["accuracy"].items():
-        if len(table.columns) == 2:
-            for name in accuracies:
-                table.add_column(name, justify="right", no_wrap=True)
-        areas = {
-            "AUC, external people": {
-                n: each["auc"] for n, each in metrics.get("external", {}).get(network, {}).items()
-            },
-            "AUC, people": metrics["people"]["auc"][network],
-        }
-        rows = {name: [_area(area) for area in sets.values()] for name, sets in areas.items() if sets}
-        rows["accuracy, %"] = [f"{100 * each['mean']:.1f} ± {100 * each['std']:.1f}" for each in accuracies.values()]
-        for title, (name, cells) in zip([network, "", ""], rows.items(), strict=False):
-            table.add_row(title, name, *cells)
+        areas = {name: external[network][name]["auc"] for name in accuracies} if external else None
+        areas = areas or metrics["people"]["auc"][network]
+        table.add_column(f"{network} AUC", justify="right")
+        table.add_column("accuracy, %", justify="right")
+        columns.append(["–" if areas[name] is None else f"{areas[name]:.3f}" for name in accuracies])
+        columns.append([f"{100 * each['mean']:.1f} ± {100 * each['std']:.1f}" for each in accuracies.values()])
+    for name, *cells in zip(accuracies, *columns, strict=True):
+        table.add_row(name, *cells)
     return table
-
-
-def _area(area: float | None) -> str:
-    return "–" if area is None else f"{area:.3f}"
 
 
 PIPELINE = Pipeline(

@@ -102,7 +102,7 @@ def _area_chart(network: Network, findings: Findings, limits: tuple[float, float
     by_training = zip(*(each.values for each in ours), strict=True)
     return Chart(
         f"auc-{network}",
-        f"{NETWORK_NAMES[network]}: area under the ROC curve, of people",
+        f"{NETWORK_NAMES[network]}: area under the ROC curve, of {'external ' if findings.external else ''}people",
         "training_set",
         "",
         [SET_NAMES[name] for name in areas],

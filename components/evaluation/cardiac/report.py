@@ -30,8 +30,7 @@ from components.evaluation.page import points, render
 from components.evaluation.statistics import REPLICATES
 
 TITLES = {"auc": "Area under the ROC curve", "balanced_accuracy": "Balanced accuracy (%)", "accuracy": "Accuracy (%)"}
-FORMS = {"auc": "fixed", "balanced_accuracy": "percent", "accuracy": "percent"}
-"""What scores of people are called, and how they are written."""
+"""What scores of people are called."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,6 @@ class CardiacReport:
             folds=[replicates[0] for replicates in by_fold(self.trainings).values()],
             sets={name: published.SET_NAMES[name] for name in self.findings.areas[first.classifications[0].network]},
             titles=TITLES,
-            forms=FORMS,
             replicated=len(by_fold(self.trainings)) < len(self.trainings),
             classes=first.classes,
             commonest=commonest(first),

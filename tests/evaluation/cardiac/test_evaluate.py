@@ -150,9 +150,13 @@ def test_external_people_stand_apart_and_decide(apart):
 def test_the_report_shows_external_people_controls_and_what_they_say(apart, assert_sound):
     page = (apart / "out" / "report.html").read_text()
     assert_sound(page)
-    assert "External people (16)" in page
+    assert "<caption>16 external people</caption>" in page
     assert "16 external people" in page[: page.index("<nav")] and "Control: " in page[: page.index("<nav")]
-    for words in ("SimGAN over repeat", "Oracle over real only; control", "SimGAN over classic; folds’ own people"):
+    for words in (
+        "SimGAN over repeat",
+        "Oracle over real only<br><small>control",
+        "SimGAN over classic<br><small>the folds’ own",
+    ):
         assert words in page
 
 
@@ -162,12 +166,14 @@ def test_mlflow_and_the_terminal_get_the_scores_of_people(apart, root):
     logged = CardiacReport.read(folders, PARAMS.windows).headline_metrics()
     assert logged["external/auc/xception/oracle"] == metrics["external"]["xception"]["oracle"]["auc"]
     assert logged["people/auc/xception/none"] == metrics["people"]["auc"]["xception"]["none"]
-    for given, shown in ((metrics, True), (read_metrics(root / "out"), False)):
-        console = Console(width=200, record=True, file=io.StringIO())
+    plain = read_metrics(root / "out")
+    areas = metrics["external"]["xception"]["egan"]["auc"], plain["people"]["auc"]["xception"]["egan"]
+    for given, area, whom in zip((metrics, plain), areas, ("external people", "the folds' test people"), strict=True):
+        console = Console(width=80, record=True, file=io.StringIO())
         console.print(summary(given))
         told = console.export_text()
-        assert ("AUC, external people" in told) == shown
-        assert f"{given['people']['auc']['xception']['egan']:.3f}" in told
+        assert f"AUC of {whom}, accuracy of test images" in told
+        assert f"{area:.3f}" in told and "…" not in told
 
 
 def test_folds_with_other_trainings_are_refused(apart, tmp_path):
