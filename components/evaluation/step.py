@@ -95,7 +95,9 @@ def evaluate(params: EvaluateParams, run: Run, *, replicates: list[Path]) -> Non
 class RegisterParams(Section):
     """Which score decides between a registered model and its champion."""
 
-    metric: Literal["accuracy", "balanced_accuracy"] = Field(description="the gate's, mean over the folds")
+    metric: Literal["auc", "accuracy", "balanced_accuracy"] = Field(
+        description="the gate's, of the folds' own test people: external ones are for judging, not for choosing"
+    )
 
 
 @registering_step
@@ -107,7 +109,7 @@ def register(params: RegisterParams, run: Run, *, replicates: list[Path], report
     from components.evaluation.cardiac.shipping import shipments
     from components.evaluation.shipment import ship
 
-    scores = json.loads((report / "metrics.json").read_text())[params.metric]
+    scores = json.loads((report / "metrics.json").read_text())["people"][params.metric]
     ship(shipments(collected_folds(replicates), scores), params.metric, run)
 
 
