@@ -1,13 +1,13 @@
 """The cardiac pipeline: by how much do E-GAN and SimGAN images raise a classifier's accuracy? (Fu et al. 2021)
 
-prepare → per fold: train E-GAN (per class) → synthesize → refine → classify (per network: four training sets and the
-sweep of Figure 7) → gather → evaluate → register.
+prepare → per fold and replicate: train E-GAN (per class) → synthesize → refine → classify (per network: four training
+sets, the controls and the sweep of Figure 7) → gather; per replicate: collect → evaluate → register.
 """
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 from rich.box import SIMPLE
 from rich.table import Table
@@ -16,11 +16,14 @@ from rich.text import Text
 from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
 from components.classification.step import classify, sweep
 from components.core.contract import Section, Step
+from components.core.errors import UserError
 from components.data_prep.step import PrepareParams, SimulateParams, prepare, simulate
 from components.evaluation.step import (
+    CollectParams,
     EvaluateParams,
     GatherParams,
     RegisterParams,
+    collect,
     evaluate,
     gather,
     register,
@@ -43,6 +46,10 @@ class Sweep(Section):
 class CardiacParams(Section):
     """The section `cardiac` of `params.yaml`."""
 
+    replicates: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, description="trainings on each fold")
+    controls: list[Literal["oracle", "repeat"]] = Field(
+        description="training sets beside the paper's; oracle only on the simulated cohort, which has a reserve"
+    )
     simulate: SimulateParams
     prepare: PrepareParams
     egan: EganParams
@@ -77,6 +84,7 @@ def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
             classify: params.classify,
             sweep: sweep_params,
             gather: params.gather,
+            collect: CollectParams(),
             evaluate: params.evaluate,
             register: params.registry,
         }
@@ -84,7 +92,11 @@ def steps(params: CardiacParams) -> dict[str, tuple[Step, Section]]:
 
 
 def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) -> Any:
-    """The Kubeflow pipeline for these parameters, over the raw data's folder or a simulated cohort."""
+    """The Kubeflow pipeline for these parameters, over the raw data's folder or a simulated cohort.
+
+    Raises:
+        UserError: the simulated cohort has too few people for the control `oracle`.
+    """
     # kfp is imported only where a graph is drawn; a step that DVC runs does without.
     from kfp import dsl
 
@@ -95,7 +107,13 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
     from components.refinement import component as refinement
 
     fixed = {name: constants(step, section) for name, (step, section) in steps(params).items()}
-
+    controls = [name for name in params.controls if name != "oracle" or source is None]
+    if "oracle" in controls and params.simulate.reserve < params.classify.ratios.simgan:
+        ratio = params.classify.ratios.simgan
+        raise UserError(
+            f"cardiac.simulate.reserve must be at least classify.ratios.simgan, {ratio}; raise it, or leave oracle out "
+            "of cardiac.controls."
+        )
     given = source or Source("", "")
 
     @dsl.pipeline(name="cardiac", description=__doc__)
@@ -106,56 +124,66 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
             raw = data_prep.simulate(**fixed["simulate"]).outputs["raw"]
             images = data_prep.prepare(**fixed["prepare"], raw=raw).outputs["images"]
 
-        with dsl.ParallelFor(params.prepare.folds, name="fold") as fold:
-            here = {"data": images, "fold": fold}
+        with dsl.ParallelFor(params.replicates, name="replicate") as replicate:
+            with dsl.ParallelFor(params.prepare.folds, name="fold") as fold:
+                here = {"data": images, "fold": fold, "replicate": replicate}
 
-            with dsl.ParallelFor(params.prepare.classes, name="class") as label:
-                egan = gan_training.train_egan(**fixed["train-egan"], **here, label=label)
-            generators = dsl.Collected(egan.outputs["generator"])
+                with dsl.ParallelFor(params.prepare.classes, name="class") as label:
+                    egan = gan_training.train_egan(**fixed["train-egan"], **here, label=label)
+                generators = dsl.Collected(egan.outputs["generator"])
 
-            synthetic = gan_training.synthesize(**fixed["synthesize"], **here, generators=generators).outputs["images"]
-            refined = refinement.refine(**fixed["refine"], **here, synthetic=synthetic).outputs["images"]
+                synthetic = gan_training.synthesize(**fixed["synthesize"], **here, generators=generators)
+                synthetic = synthetic.outputs["images"]
+                refined = refinement.refine(**fixed["refine"], **here, synthetic=synthetic).outputs["images"]
 
-            with dsl.ParallelFor(NETWORKS, name="network") as network:
-                trial = {**fixed["classify"], **here, "network": network}
-                none = classification.classify(**trial, training_set="none")
-                classic = classification.classify(**trial, training_set="classic")
-                egan_set = classification.classify(**trial, training_set="egan", generated=synthetic)
-                simgan_set = classification.classify(**trial, training_set="simgan", generated=refined)
-                curve = classification.sweep(**fixed["sweep"], **here, network=network, generated=synthetic)
+                with dsl.ParallelFor(NETWORKS, name="network") as network:
+                    trial = {**fixed["classify"], **here, "network": network}
+                    trials = {
+                        **{name: classification.classify(**trial, training_set=name) for name in ("none", "classic")},
+                        "egan": classification.classify(**trial, training_set="egan", generated=synthetic),
+                        "simgan": classification.classify(**trial, training_set="simgan", generated=refined),
+                        **{name: classification.classify(**trial, training_set=name) for name in controls},
+                    }
+                    curve = classification.sweep(**fixed["sweep"], **here, network=network, generated=synthetic)
 
-            gathered = evaluation.gather(
-                **fixed["gather"],
-                **here,
-                generators=dsl.Collected(egan.outputs["generator"]),
-                synthetic=synthetic,
-                refined=refined,
-                none=dsl.Collected(none.outputs["trial"]),
-                classic=dsl.Collected(classic.outputs["trial"]),
-                egan=dsl.Collected(egan_set.outputs["trial"]),
-                simgan=dsl.Collected(simgan_set.outputs["trial"]),
-                sweeps=dsl.Collected(curve.outputs["points"]),
-            )
+                gathered = evaluation.gather(
+                    **fixed["gather"],
+                    **here,
+                    generators=dsl.Collected(egan.outputs["generator"]),
+                    synthetic=synthetic,
+                    refined=refined,
+                    **{name: dsl.Collected(each.outputs["trial"]) for name, each in trials.items()},
+                    sweeps=dsl.Collected(curve.outputs["points"]),
+                )
 
-        folds = dsl.Collected(gathered.outputs["gathered"])
-        report = evaluation.evaluate(**fixed["evaluate"], folds=folds).outputs["report"]
-        folds = dsl.Collected(gathered.outputs["gathered"])
-        evaluation.register(**fixed["register"], folds=folds, report=report).set_caching_options(False)
+            folds = dsl.Collected(gathered.outputs["gathered"])
+            collected = evaluation.collect(**fixed["collect"], replicate=replicate, folds=folds)
+
+        replicates = dsl.Collected(collected.outputs["collected"])
+        report = evaluation.evaluate(**fixed["evaluate"], replicates=replicates).outputs["report"]
+        replicates = dsl.Collected(collected.outputs["collected"])
+        evaluation.register(**fixed["register"], replicates=replicates, report=report).set_caching_options(False)
         place()
 
     return cardiac
 
 
 def summary(metrics: Mapping[str, Any]) -> Table:
-    """The verdict below mean accuracies and their standard deviations, a row a classifier, a column a training set."""
+    """The verdict below areas of people and accuracies of images, a row a training set."""
+    external = metrics.get("external", {})
+    whom = "external people" if external else "the folds' test people"
     verdict = Text(metrics["primary"]["verdict"], style="bold", justify="left")
-    table = Table("classifier", title="Accuracy on the test parts, %", caption=verdict, box=SIMPLE)
-    for network, scores in metrics["accuracy"].items():
-        if len(table.columns) == 1:
-            for name in scores:
-                table.add_column(name, justify="right", no_wrap=True)
-        cells = [f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}" for score in scores.values()]
-        table.add_row(network, *cells)
+    table = Table("training set", title=f"AUC of {whom}, accuracy of test images", caption=verdict, box=SIMPLE)
+    columns = []
+    for network, accuracies in metrics["accuracy"].items():
+        areas = {name: external[network][name]["auc"] for name in accuracies} if external else None
+        areas = areas or metrics["people"]["auc"][network]
+        table.add_column(f"{network} AUC", justify="right")
+        table.add_column("accuracy, %", justify="right")
+        columns.append(["–" if areas[name] is None else f"{areas[name]:.3f}" for name in accuracies])
+        columns.append([f"{100 * each['mean']:.1f} ± {100 * each['std']:.1f}" for each in accuracies.values()])
+    for name, *cells in zip(accuracies, *columns, strict=True):
+        table.add_row(name, *cells)
     return table
 
 

@@ -10,6 +10,7 @@ def classify(
     params: str,
     code: str,
     fold: int,
+    replicate: int,
     network: str,
     training_set: str,
     data: dsl.Input[dsl.Dataset],
@@ -26,6 +27,7 @@ def classify(
             data=data.path,
             generated=generated and generated.path,
             fold=fold,
+            replicate=replicate,
             network=network,
             training_set=training_set,
             out=trial.path,
@@ -38,6 +40,7 @@ def sweep(
     params: str,
     code: str,
     fold: int,
+    replicate: int,
     network: str,
     data: dsl.Input[dsl.Dataset],
     generated: dsl.Input[dsl.Dataset],
@@ -47,7 +50,16 @@ def sweep(
     from components.classification.step import sweep
 
     points.metadata.update(
-        sweep(params, code=code, data=data.path, generated=generated.path, fold=fold, network=network, out=points.path)
+        sweep(
+            params,
+            code=code,
+            data=data.path,
+            generated=generated.path,
+            fold=fold,
+            replicate=replicate,
+            network=network,
+            out=points.path,
+        )
     )
 
 

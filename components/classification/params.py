@@ -7,7 +7,7 @@ from pydantic import Field
 from components.core.contract import ComputeSection, Section, TrainingSection
 
 Network = Literal["resnet50", "xception"]
-TrainingSet = Literal["none", "classic", "egan", "simgan"]
+TrainingSet = Literal["none", "classic", "egan", "simgan", "oracle", "repeat"]
 Concepts = Literal["digits", "styles"]
 
 

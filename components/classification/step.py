@@ -26,6 +26,7 @@ def classify(
     data: Path,
     generated: Path | None,
     fold: int,
+    replicate: int,
     network: Network,
     training_set: TrainingSet,
 ) -> None:
@@ -54,7 +55,9 @@ def classify(
 
 
 @comparing_step("network")
-def sweep(params: SweepParams, run: Run, *, data: Path, generated: Path, fold: int, network: Network) -> None:
+def sweep(
+    params: SweepParams, run: Run, *, data: Path, generated: Path, fold: int, replicate: int, network: Network
+) -> None:
     """Train one network with every ratio of synthetic images, with and without classic augmentation (Figure 7).
 
     The ratio of the training set `egan` is left out where it would be that set again.

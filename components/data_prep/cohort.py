@@ -2,17 +2,20 @@
 
 import csv
 import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from components.data_prep.labels import LABELS
+from components.data_prep.labels import LABELS, Split
 
 RIGHT_VENTRICLE, MYOCARDIUM, LEFT_VENTRICLE = 1, 2, 3  # mask values, as in ACDC
 DISEASES = ("DCM", "HCM", "MINF", "RV")
 HEALTHY = "NOR"
+NAMES: dict[Split, str] = {"train": "patient", "test": "external", "reserve": "reserve"}
+"""What people are called, by split, in front of their numbers."""
 SLICE_THICKNESS = 10.0  # mm
 BRIGHTNESS = 400.0  # of blood, in stored units
 
@@ -57,6 +60,8 @@ def write_cohort(
     spacing: float,
     spacing_jitter: float,
     noise: float,
+    external: Mapping[str, int],
+    reserve: int,
     seed: int,
 ) -> None:
     """Write `labels.csv`, `images/*.mha` (uint16) and `masks/*.mha` (uint8), the same bytes for the same arguments.
@@ -70,27 +75,38 @@ def write_cohort(
         spacing: mean distance of pixels in mm.
         spacing_jitter: largest deviation of one person's spacing from it, as a fraction.
         noise: σ of the Rician noise, as a fraction of the brightness of blood.
-        seed: each person's randomness hangs on it and on the person's number alone.
+        external: further `patients` and `non_patients`, marked as test people.
+        reserve: so many further people per person of `patients` and `non_patients`, whom only a control is trained on.
+        seed: each person's randomness hangs on it, on the person's split and number alone.
     """
     for folder in ("images", "masks"):
         (out / folder).mkdir()
-    diseases = itertools.islice(itertools.cycle(DISEASES), patients)
     rows = []
-    for number, group in enumerate([*diseases, *[HEALTHY] * non_patients], start=1):
-        rng = np.random.default_rng([seed, number])
-        heart = draw_heart(group, rng)
-        step = spacing * (1 + rng.uniform(-spacing_jitter, spacing_jitter))
-        patient, label = f"patient{number:03d}", "non-patient" if group == HEALTHY else "patient"
-        for index, depth in enumerate(np.linspace(0, 1, slices), start=1):
-            image, mask = draw_slice(heart, depth, size, step, noise, rng)
-            name = f"{patient}_slice{index:02d}.mha"
-            _write(out / "images" / name, image, step)
-            _write(out / "masks" / name, mask, step)
-            rows.append((f"images/{name}", f"masks/{name}", patient, group, label))
+    cohort = {"patients": patients, "non_patients": non_patients}
+    further = {name: reserve * count for name, count in cohort.items()}
+    splits = {"train": cohort, "test": external, "reserve": further}
+    for kind, (split, counts) in enumerate(splits.items()):
+        for number, group in enumerate(_groups(**counts), start=1):
+            rng = np.random.default_rng([seed, number, kind])
+            heart = draw_heart(group, rng)
+            step = spacing * (1 + rng.uniform(-spacing_jitter, spacing_jitter))
+            person, label = f"{NAMES[split]}{number:03d}", "non-patient" if group == HEALTHY else "patient"
+            for index, depth in enumerate(np.linspace(0, 1, slices), start=1):
+                image, mask = draw_slice(heart, depth, size, step, noise, rng)
+                name = f"{person}_slice{index:02d}.mha"
+                _write(out / "images" / name, image, step)
+                _write(out / "masks" / name, mask, step)
+                rows.append((f"images/{name}", f"masks/{name}", person, group, label, split))
     with (out / LABELS).open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("image", "mask", "patient", "group", "label"))
+        writer.writerow(("image", "mask", "patient", "group", "label", "split"))
         writer.writerows(rows)
+
+
+def _groups(patients: int, non_patients: int) -> Iterator[str]:
+    """The group of every person: first those with a disease."""
+    yield from itertools.islice(itertools.cycle(DISEASES), patients)
+    yield from itertools.repeat(HEALTHY, non_patients)
 
 
 def draw_heart(group: str, rng: np.random.Generator) -> Heart:

@@ -5,25 +5,30 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
 
 from components.data_prep.problems import Problems
 
 LABELS = "labels.csv"
 REQUIRED = ("image", "patient", "label")
 
+Split = Literal["train", "test", "reserve"]
+"""In the folds; external test people, on whom nothing is trained or chosen; people for the control `oracle` alone."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: file names relative to the data folder; what is not given is ""."""
+    """One row: file names relative to the data folder; what is not given is "", of the split "train"."""
 
     image: str
     mask: str
     patient: str
     label: str
+    split: str
 
 
 def read_labels(raw: Path, problems: Problems) -> list[Entry]:
-    """Read `raw/labels.csv`: columns image, patient, label, and optionally mask; others are not read.
+    """Read `raw/labels.csv`: columns image, patient, label, and optionally mask and split; others are not read.
 
     What is amiss is noted; rows without a usable image are left out, and all of them where the table is unreadable.
     """
@@ -50,7 +55,9 @@ def read_labels(raw: Path, problems: Problems) -> list[Entry]:
 
 
 def check_labels(entries: Sequence[Entry], classes: Sequence[str], folds: int, problems: Problems) -> None:
-    """Note what contradicts itself: images listed twice, patients of two labels, unknown or too small classes."""
+    """Note what contradicts itself: images listed twice, patients of two labels or splits, unknown labels and splits,
+    classes that are too small or that the test people lack.
+    """
     seen = set()
     for entry in entries:
         path = PurePosixPath(entry.image)
@@ -59,22 +66,32 @@ def check_labels(entries: Sequence[Entry], classes: Sequence[str], folds: int, p
         seen.add(path)
         if entry.label and entry.label not in classes:
             problems.add(entry.image, f"its label '{entry.label}' is none of the classes {', '.join(classes)}")
-    _check_patients(entries, problems)
+        if entry.split not in get_args(Split):
+            problems.add(entry.image, f"its split '{entry.split}' is none of {', '.join(get_args(Split))}")
+    _check_patients(entries, "label", problems)
+    _check_patients(entries, "split", problems)
     for name in classes if entries else ():
-        count = len({entry.patient for entry in entries if entry.label == name})
+        count = len(
+            {entry.patient for entry in entries if entry.label == name and entry.split not in ("test", "reserve")}
+        )
         if count < folds:
             problems.add(LABELS, f"class '{name}' has {count} patients, fewer than the {folds} folds")
+    tested = {entry.label for entry in entries if entry.split == "test"}
+    if absent := [name for name in classes if tested and name not in tested]:
+        named = "', '".join(absent)
+        problems.add(LABELS, f"nobody of the split 'test' is of class '{named}'; it needs people of every class")
 
 
-def _check_patients(entries: Iterable[Entry], problems: Problems) -> None:
-    labels: dict[str, dict[str, str]] = defaultdict(dict)  # patient → label → its first image
+def _check_patients(entries: Iterable[Entry], column: Literal["label", "split"], problems: Problems) -> None:
+    found: dict[str, dict[str, str]] = defaultdict(dict)  # patient → value of the column → its first image
     for entry in entries:
-        if entry.patient and entry.label:
-            labels[entry.patient].setdefault(entry.label, entry.image)
-    for patient, images in labels.items():
+        value = getattr(entry, column)
+        if entry.patient and value:
+            found[entry.patient].setdefault(value, entry.image)
+    for patient, images in found.items():
         if len(images) > 1:
-            named = ", ".join(f"'{label}' for {image}" for label, image in images.items())
-            problems.add(LABELS, f"patient '{patient}' has {len(images)} labels: {named}")
+            named = ", ".join(f"'{value}' for {image}" for value, image in images.items())
+            problems.add(LABELS, f"patient '{patient}' has {len(images)} {column}s: {named}")
 
 
 def _entry(row: dict[str | None, str | list[str] | None], line: int, problems: Problems) -> Entry | None:
@@ -92,7 +109,7 @@ def _entry(row: dict[str | None, str | list[str] | None], line: int, problems: P
             return None
     if not cells["image"]:
         return None
-    return Entry(cells["image"], cells.get("mask", ""), cells["patient"], cells["label"])
+    return Entry(cells["image"], cells.get("mask", ""), cells["patient"], cells["label"], cells.get("split") or "train")
 
 
 def _named(columns: Sequence[str]) -> str:

@@ -15,6 +15,13 @@ def _distinct(values: list) -> list:
     return values
 
 
+class ExternalPeople(Section):
+    """Test people of no fold."""
+
+    patients: int = Field(ge=0)
+    non_patients: int = Field(ge=0)
+
+
 class SimulateParams(Section):
     """The simulated cohort; what hearts look like stands in `cohort.py`."""
 
@@ -25,6 +32,8 @@ class SimulateParams(Section):
     spacing: float = Field(ge=0.5, le=3, description="mean distance of pixels, in mm")
     spacing_jitter: float = Field(ge=0, le=0.5, description="largest deviation of a patient's spacing, as a fraction")
     noise: float = Field(ge=0, le=1, description="Rician noise: its σ as a fraction of the brightness of blood")
+    external: ExternalPeople = Field(description="whom every classifier answers for, and none is trained on")
+    reserve: int = Field(ge=0, description="further people per person, whom the control `oracle` alone is trained on")
     seed: int = Field(ge=0)
 
 
@@ -82,14 +91,14 @@ def simulate(params: SimulateParams, run: Run) -> None:
 
 @step
 def prepare(params: PrepareParams, run: Run, *, raw: Path) -> None:
-    """Turn a folder of images and their `labels.csv` into an image set with folds.
+    """Turn a folder of images and their `labels.csv` into an image set with folds, and external test people.
 
     Raises:
         UserError: one line for everything in the data that cannot be used.
     """
     import numpy as np
 
-    from components.core.images import ImageSet
+    from components.core.images import EXTERNAL, RESERVE, ImageSet
     from components.data_prep.folds import assign_folds
     from components.data_prep.labels import check_labels, read_labels
     from components.data_prep.problems import Problems
@@ -105,12 +114,16 @@ def prepare(params: PrepareParams, run: Run, *, raw: Path) -> None:
     counts = [len(each) for each in images]
     labels = np.repeat([params.classes.index(entry.label) for entry in entries], counts)
     patients = np.repeat([entry.patient for entry in entries], counts)
+    splits = np.repeat([entry.split for entry in entries], counts)
+    folds = np.where(splits == "test", EXTERNAL, RESERVE)
+    train = splits == "train"
+    folds[train] = assign_folds(labels[train], patients[train], params.folds, params.seed)
     prepared = ImageSet(
         images=np.concatenate(images),
         labels=labels,
         classes=tuple(params.classes),
         groups=patients,
-        folds=assign_folds(labels, patients, params.folds, params.seed),
+        folds=folds,
     )
     prepared.save(run.out)
     run.journal.dataset(raw.name, run.inputs["raw"], str(raw), prepared.counts())

@@ -10,6 +10,7 @@ def gather(
     params: str,
     code: str,
     fold: int,
+    replicate: int,
     data: dsl.Input[dsl.Dataset],
     generators: dsl.Input[list[dsl.Model]],
     synthetic: dsl.Input[dsl.Dataset],
@@ -20,8 +21,10 @@ def gather(
     simgan: dsl.Input[list[dsl.Model]],
     sweeps: dsl.Input[list[dsl.Artifact]],
     gathered: dsl.Output[dsl.Artifact],
+    oracle: dsl.Input[list[dsl.Model]] = None,
+    repeat: dsl.Input[list[dsl.Model]] = None,
 ):
-    """Collect what the evaluation needs of one fold."""
+    """Collect what the evaluation needs of one training on one fold; a run may lack the controls."""
     from components.evaluation.step import gather
 
     gathered.metadata.update(
@@ -32,27 +35,44 @@ def gather(
             generators=[each.path for each in generators],
             synthetic=synthetic.path,
             refined=refined.path,
-            classifications=[each.path for each in [*none, *classic, *egan, *simgan]],
+            classifications=[each.path for each in [*none, *classic, *egan, *simgan, *(oracle or []), *(repeat or [])]],
             sweeps=[each.path for each in sweeps],
             fold=fold,
+            replicate=replicate,
             out=gathered.path,
         )
     )
 
 
 @component
-def evaluate(params: str, code: str, folds: dsl.Input[list[dsl.Artifact]], report: dsl.Output[dsl.Artifact]):
+def collect(
+    params: str,
+    code: str,
+    replicate: int,
+    folds: dsl.Input[list[dsl.Artifact]],
+    collected: dsl.Output[dsl.Artifact],
+):
+    """Put one replicate's folds together: a collection of what nested loops made is none that kfp.local understands."""
+    from components.evaluation.step import collect
+
+    collected.metadata.update(
+        collect(params, code=code, folds=[each.path for each in folds], replicate=replicate, out=collected.path)
+    )
+
+
+@component
+def evaluate(params: str, code: str, replicates: dsl.Input[list[dsl.Artifact]], report: dsl.Output[dsl.Artifact]):
     """Score all folds and write the report."""
     from components.evaluation.step import evaluate
 
-    report.metadata.update(evaluate(params, code=code, folds=[each.path for each in folds], out=report.path))
+    report.metadata.update(evaluate(params, code=code, replicates=[each.path for each in replicates], out=report.path))
 
 
 @component
 def register(
     params: str,
     code: str,
-    folds: dsl.Input[list[dsl.Artifact]],
+    replicates: dsl.Input[list[dsl.Artifact]],
     report: dsl.Input[dsl.Artifact],
     registered: dsl.Output[dsl.Artifact],
 ):
@@ -60,7 +80,13 @@ def register(
     from components.evaluation.step import register
 
     registered.metadata.update(
-        register(params, code=code, folds=[each.path for each in folds], report=report.path, out=registered.path)
+        register(
+            params,
+            code=code,
+            replicates=[each.path for each in replicates],
+            report=report.path,
+            out=registered.path,
+        )
     )
 
 

@@ -9,6 +9,9 @@ statistics these are:
   the degrees of freedom of Hillis 2007, where several trainings answered for the same units;
 - Obuchowski, Gallas & Hillis 2012, "Multi-reader ROC studies with split-plot designs": folds are blocks, each with
   units and trainings of its own; where each fold was trained once, what is left is Student's t over the folds;
+- external units, whom every fold's trainings answered for, are one block with all of these trainings: paired by unit.
+  For a mean over the folds the model needs no more: the variance is a training's own, divided by their number, and the
+  covariance of any two, however alike those of one fold are; what folds differ by on the whole adds to the error;
 - DeLong, DeLong & Clarke-Pearson 1988 for the covariance over units of paired areas under the ROC curve, at the cost of
   Sun & Xu 2014.
 
@@ -52,10 +55,13 @@ class Block:
         shares: (trainings, units), each unit's share in a score, or in the difference of two treatments': its sum over
             the classes of the class's mean.
         labels: (units,) the class each unit was sampled from; all equal where there are none.
+        parts: training parts that the trainings divide evenly into, such as folds whose trainings all answered for
+            external people; trainings on one part are replicates.
     """
 
     shares: np.ndarray
     labels: np.ndarray
+    parts: int = 1
 
     def scores(self) -> np.ndarray:
         """(trainings,) the score, or difference of scores, of each training."""
@@ -70,7 +76,7 @@ class Difference:
         estimate: not a number where nothing could be scored.
         error: standard error; infinite where one training leaves its chance unknown.
         freedom: degrees of freedom of the error.
-        replicates: trainings behind it in each block.
+        replicates: trainings behind it on each training part.
     """
 
     estimate: float
@@ -143,7 +149,8 @@ def difference(blocks: Sequence[Block]) -> Difference:
     else:
         folds = of_trainings(scores.mean(axis=1))
         variance, freedom = folds.error**2 * count, folds.freedom
-    return Difference(float(scores.mean()), math.sqrt(max(variance, least) / count), float(freedom), trainings)
+    error, replicates = math.sqrt(max(variance, least) / count), trainings // blocks[0].parts
+    return Difference(float(scores.mean()), error, float(freedom), replicates)
 
 
 def of_trainings(differences: Sequence[float]) -> Difference:

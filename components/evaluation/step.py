@@ -1,4 +1,4 @@
-"""Steps of all pipelines that end in a report: evaluate and register; for folds, gather each before.
+"""Steps of all pipelines that end in a report: evaluate and register; for folds, gather each and collect them before.
 
 Without a suffix, the cardiac pipeline's (paper 1); `_digits`, the digits pipeline's (paper 2); `_colour`, the
 colour pipeline's (paper 3).
@@ -41,14 +41,16 @@ def gather(
     classifications: list[Path],
     sweeps: list[Path],
     fold: int,
+    replicate: int,
 ) -> None:
-    """Collect one fold's results, samples, histories and models, after checking that they descend from that fold."""
+    """Collect one training's results on one fold: answers, samples, histories, models, all of that fold's descent."""
     import numpy as np
 
     from components.evaluation.cardiac.gathering import Sources
 
     sources = Sources.find(
         fold,
+        replicate,
         data=data,
         generators=generators,
         synthetic=synthetic,
@@ -64,12 +66,25 @@ def gather(
     sources.copy_models(run.out / "models", shipped)
 
 
+class CollectParams(Section):
+    """Nothing to choose."""
+
+
 @step
-def evaluate(params: EvaluateParams, run: Run, *, folds: list[Path]) -> None:
+def collect(params: CollectParams, run: Run, *, folds: list[Path], replicate: int) -> None:
+    """Put what was gathered of one replicate's folds into one folder, each under its number."""
+    from components.evaluation.cardiac.gathering import collect_folds
+
+    collect_folds(folds, replicate, run.out)
+
+
+@step
+def evaluate(params: EvaluateParams, run: Run, *, replicates: list[Path]) -> None:
     """Score every classifier over all folds, and write the report, its metrics and the data of its plots."""
+    from components.evaluation.cardiac.gathering import collected_folds
     from components.evaluation.cardiac.report import CardiacReport
 
-    report = CardiacReport.read(folds, params.windows)
+    report = CardiacReport.read(collected_folds(replicates), params.windows)
     report.save(run.out)
     run.journal.metrics(report.headline_metrics(), step=0)
     run.journal.tags({"ganflow.verdict": report.verdict})
@@ -80,19 +95,22 @@ def evaluate(params: EvaluateParams, run: Run, *, folds: list[Path]) -> None:
 class RegisterParams(Section):
     """Which score decides between a registered model and its champion."""
 
-    metric: Literal["accuracy", "balanced_accuracy"] = Field(description="the gate's, mean over the folds")
+    metric: Literal["auc", "accuracy", "balanced_accuracy"] = Field(
+        description="the gate's, of the folds' own test people: external ones are for judging, not for choosing"
+    )
 
 
 @registering_step
-def register(params: RegisterParams, run: Run, *, folds: list[Path], report: Path) -> None:
+def register(params: RegisterParams, run: Run, *, replicates: list[Path], report: Path) -> None:
     """Register generator, refiner and classifier; each becomes champion only where it beats the present one."""
     import json
 
+    from components.evaluation.cardiac.gathering import collected_folds
     from components.evaluation.cardiac.shipping import shipments
     from components.evaluation.shipment import ship
 
-    scores = json.loads((report / "metrics.json").read_text())[params.metric]
-    ship(shipments(folds, scores), params.metric, run)
+    scores = json.loads((report / "metrics.json").read_text())["people"][params.metric]
+    ship(shipments(collected_folds(replicates), scores), params.metric, run)
 
 
 @step

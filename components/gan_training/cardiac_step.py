@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @step
-def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: str) -> None:
+def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, replicate: int, label: str) -> None:
     """Train the generator of one class on the training part of one fold, augmented classically on the fly."""
     import numpy as np
     import torch
@@ -76,7 +76,9 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
 
 
 @step
-def synthesize(params: SynthesizeParams, run: Run, *, data: Path, generators: list[Path], fold: int) -> None:
+def synthesize(
+    params: SynthesizeParams, run: Run, *, data: Path, generators: list[Path], fold: int, replicate: int
+) -> None:
     """Draw `ratio` images per real training image of a fold, each class from its own generator."""
     import torch
 

@@ -10,6 +10,7 @@ def train_egan(
     params: str,
     code: str,
     fold: int,
+    replicate: int,
     label: str,
     data: dsl.Input[dsl.Dataset],
     generator: dsl.Output[dsl.Model],
@@ -17,7 +18,9 @@ def train_egan(
     """Train the E-GAN of one class on one fold."""
     from components.gan_training.cardiac_step import train_egan
 
-    generator.metadata.update(train_egan(params, code=code, data=data.path, fold=fold, label=label, out=generator.path))
+    generator.metadata.update(
+        train_egan(params, code=code, data=data.path, fold=fold, replicate=replicate, label=label, out=generator.path)
+    )
 
 
 @component
@@ -25,6 +28,7 @@ def synthesize(
     params: str,
     code: str,
     fold: int,
+    replicate: int,
     data: dsl.Input[dsl.Dataset],
     generators: dsl.Input[list[dsl.Model]],
     images: dsl.Output[dsl.Dataset],
@@ -34,7 +38,9 @@ def synthesize(
 
     trained = [each.path for each in generators]
     images.metadata.update(
-        synthesize(params, code=code, data=data.path, generators=trained, fold=fold, out=images.path)
+        synthesize(
+            params, code=code, data=data.path, generators=trained, fold=fold, replicate=replicate, out=images.path
+        )
     )
 
 

@@ -10,6 +10,7 @@ def refine(
     params: str,
     code: str,
     fold: int,
+    replicate: int,
     data: dsl.Input[dsl.Dataset],
     synthetic: dsl.Input[dsl.Dataset],
     images: dsl.Output[dsl.Dataset],
@@ -18,5 +19,13 @@ def refine(
     from components.refinement.step import refine
 
     images.metadata.update(
-        refine(params, code=code, data=data.path, synthetic=synthetic.path, fold=fold, out=images.path)
+        refine(
+            params,
+            code=code,
+            data=data.path,
+            synthetic=synthetic.path,
+            fold=fold,
+            replicate=replicate,
+            out=images.path,
+        )
     )

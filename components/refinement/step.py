@@ -31,7 +31,7 @@ class SimganParams(TrainingSection):
 
 
 @step
-def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold: int) -> None:
+def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold: int, replicate: int) -> None:
     """Train on one fold's real training images and its synthetic images of all classes, then refine the latter."""
     from dataclasses import replace
 

@@ -41,6 +41,7 @@ class World:
         scatter: standard deviation of a training's area under the curve; trainings are independent.
         area: under the curve, the first treatment's; the second's is larger by `effect`.
         likeness: correlation of two models' opinions of people.
+        kinship: of what a model alone sees in a person, the share that all trainings on its fold see.
         level: standard deviation of a model's level, in those of a logit within a class.
         external: whether all folds' models answer for the same people, or each fold's for its own.
     """
@@ -54,6 +55,7 @@ class World:
     area: float = 0.8
     effect: float = 0.0
     likeness: float = 0.6
+    kinship: float = 0.0
     level: float = 0.5
     external: bool = False
 
@@ -61,33 +63,42 @@ class World:
         """So many experiments at once, fold by fold; external people are one fold with all the trainings."""
         random = np.random.default_rng(seed)
         if self.external:
-            return [self._fold(self.people, self.folds * self.replicates, count, random)]
-        return [self._fold(self.people // self.folds, self.replicates, count, random) for _ in range(self.folds)]
+            return [self._fold(self.people, self.folds, count, random)]
+        return [self._fold(self.people // self.folds, 1, count, random) for _ in range(self.folds)]
 
-    def _fold(self, people: int, trainings: int, count: int, random: np.random.Generator) -> Fold:
+    def _fold(self, people: int, parts: int, count: int, random: np.random.Generator) -> Fold:
         labels = (np.arange(people) >= people * (1 - self.positive)).astype(int)
-        shape = (2, count, trainings, people, self.slices)
+        shape = (2, count, parts * self.replicates, people, self.slices)
 
-        def noise(variance: float, *axes: int) -> np.ndarray:
+        def noise(variance: float, *axes: int, trainings: int = shape[2]) -> np.ndarray:
             """Normal, with an axis of its own for each axis that it differs along."""
-            return math.sqrt(variance) * random.standard_normal([n if i in axes else 1 for i, n in enumerate(shape)])
+            full = (*shape[:2], trainings, *shape[3:])
+            return math.sqrt(variance) * random.standard_normal([n if i in axes else 1 for i, n in enumerate(full)])
 
         distance = math.sqrt(2) * norm.ppf(np.array([self.area, self.area + self.effect])).reshape(2, 1, 1, 1, 1)
         slope = norm.pdf(distance / math.sqrt(2)) / math.sqrt(2)
         distance = distance + noise(self.scatter**2, 0, 1, 2) / slope
         logits = distance * labels[:, None] + noise(self.likeness, 1, 3) + noise(self.level**2, 0, 1, 2)
-        logits = logits + noise((1 - self.likeness) / 2, 0, 1, 2, 3)
+        alone = (1 - self.likeness) / 2
+        logits = logits + noise(alone * (1 - self.kinship), 0, 1, 2, 3)
+        if self.kinship:
+            kin = noise(alone * self.kinship, 0, 1, 2, 3, trainings=parts)
+            logits = logits + np.repeat(kin, self.replicates, axis=2)
         logits = logits + noise((1 - self.likeness) / 2 * self.slices, 0, 1, 2, 3, 4)
         positive = expit(logits).reshape(*shape[:3], -1)
         slices = np.repeat(np.arange(people), self.slices)
         return labels, unit_means(np.stack([1 - positive, positive], axis=-1), slices)
 
 
-def judge(folds: Sequence[Fold]) -> list[Difference]:
-    """The difference of the area under the curve, one for each experiment."""
+def judge(folds: Sequence[Fold], parts: int = 1) -> list[Difference]:
+    """The difference of the area under the curve, one for each experiment.
+
+    Args:
+        parts: training parts that the trainings of each entry of `folds` are of.
+    """
     shares = [(labels, np.subtract(*auc_shares(labels, answers)[::-1])) for labels, answers in folds]
     count = len(shares[0][1])
-    return [difference([Block(each[number], labels) for labels, each in shares]) for number in range(count)]
+    return [difference([Block(each[number], labels, parts) for labels, each in shares]) for number in range(count)]
 
 
 def bootstrap_over_people(folds: Sequence[Fold], resamples: int = 400) -> np.ndarray:

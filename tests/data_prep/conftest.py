@@ -70,6 +70,12 @@ class DataFolder:
         kept = [row for row in self.rows if row["patient"] != "p0"]
         self.rows = [{"mask": "", "patient": "p0", "group": "", "label": "patient"} | row for row in rows] + kept
 
+    def mark(self, **splits: str) -> None:
+        """Give people, by name, a split; the others' cells stay empty."""
+        self.columns = [*dict.fromkeys([*self.columns, "split"])]
+        for row in self.rows:
+            row["split"] = splits.get(row["patient"], "")
+
     def save_labels(self) -> None:
         """Write `labels.csv`."""
         with (self.raw / "labels.csv").open("w", newline="") as stream:

@@ -143,6 +143,40 @@ def test_a_patient_with_two_labels(folder):
     ]
 
 
+def test_a_split_that_is_none(folder):
+    folder.mark(p0="validation")
+    assert told(folder) == [
+        "p0_0.mha: its split 'validation' is none of train, test, reserve",
+        "p0_1.mha: its split 'validation' is none of train, test, reserve",
+    ]
+
+
+def test_a_patient_in_two_splits(folder):
+    folder.add("p4", "p4", "patient")
+    folder.add("p5", "p5", "non-patient")
+    folder.mark(p0="test", p5="test")
+    folder.rows[1]["split"] = ""
+    assert told(folder) == [
+        "labels.csv: patient 'p0' has 2 splits: 'test' for p0_0.mha, 'train' for p0_1.mha",
+    ]
+
+
+def test_test_people_of_one_class_alone(folder):
+    folder.add("p4", "p4", "patient")
+    folder.mark(p4="test")
+    assert told(folder) == [
+        "labels.csv: nobody of the split 'test' is of class 'non-patient'; it needs people of every class",
+    ]
+
+
+def test_test_people_do_not_count_for_the_folds(folder):
+    folder.mark(p0="test", p2="test")
+    assert told(folder) == [
+        "labels.csv: class 'non-patient' has 1 patients, fewer than the 2 folds",
+        "labels.csv: class 'patient' has 1 patients, fewer than the 2 folds",
+    ]
+
+
 def test_a_class_with_fewer_patients_than_folds(folder):
     assert told(folder, folds=[0, 1, 2]) == [
         "labels.csv: class 'non-patient' has 2 patients, fewer than the 3 folds",

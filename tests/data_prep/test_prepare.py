@@ -4,6 +4,7 @@ import SimpleITK as sitk
 
 from components.core.contract import check
 from components.core.errors import UserError
+from components.core.images import EXTERNAL, RESERVE
 from components.core.storage import digest_path
 from components.data_prep.step import PrepareParams
 
@@ -28,6 +29,19 @@ def test_images_labels_groups_and_folds_are_filled(folder):
     assert images.origin == ""
     for fold in (0, 1):
         assert sorted(images.test(fold).labels) == [0, 0, 1, 1]
+
+
+def test_people_marked_as_test_are_external_and_deal_the_folds_as_without_them(folder):
+    expected = folder.prepare()
+    for number, label in ((4, "patient"), (5, "non-patient"), (6, "patient")):
+        folder.add(f"p{number}", f"p{number}", label)
+    folder.mark(p4="test", p5="test", p6="reserve", p0="train")
+    images = folder.prepare()
+    assert images.test(EXTERNAL).groups.tolist() == ["p4", "p5"]
+    assert images.test(RESERVE).groups.tolist() == ["p6"]
+    for fold in (0, 1):
+        assert images.training(fold).digest() == expected.training(fold).digest()
+        assert images.test(fold).digest() == expected.test(fold).digest()
 
 
 def test_every_image_reaches_from_minus_one_to_one(folder):

@@ -14,15 +14,20 @@ EVERY_STEP = {
     "train-egan": 4,
     "synthesize": 2,
     "refine": 2,
-    "classify": 16,
+    "classify": 20,
     "sweep": 4,
     "gather": 2,
+    "collect": 1,
     "evaluate": 1,
     "register": 1,
 }
 
 
+AFTER_A_FOLD = {"gather": 2, "collect": 1, "evaluate": 1, "register": 1}
+
+
 def simulate(place):
+    place.edit("params.yaml", "controls: [oracle, repeat]", "controls: [repeat]")  # as with data of one's own
     place("ganflow", "step", "cardiac", "simulate", f"out={place.raw}")
 
 
@@ -39,12 +44,12 @@ def place(tmp_path_factory):
 class TestBothRunners(Promises):
     """These run in order, on one workplace."""
 
-    metrics = ("accuracy/resnet50/none/mean", "ratio/xception/1")
+    metrics = ("accuracy/resnet50/none/mean", "external/xception/egan/auc", "ratio_augmented/xception/1")
     models = ("cardiac-generator", "cardiac-refiner", "cardiac-classifier")
 
     def dvc_output(self, place, step):
         arguments = step["arguments"]
-        fold = place.output(f"fold-{arguments.get('fold')}")
+        fold = place.output(f"fold-{arguments.get('fold')}-{arguments.get('replicate')}")
         return {
             "prepare": place.output("images"),
             "train-egan": fold / "generators" / str(arguments.get("label")),
@@ -52,7 +57,8 @@ class TestBothRunners(Promises):
             "refine": fold / "refined",
             "classify": fold / "trials" / f"{arguments.get('network')}-{arguments.get('training_set')}",
             "sweep": fold / "sweeps" / str(arguments.get("network")),
-            "gather": place.output("gathered", str(arguments.get("fold"))),
+            "gather": place.output("gathered", str(arguments.get("replicate")), str(arguments.get("fold"))),
+            "collect": place.output("collected", str(arguments.get("replicate"))),
             "evaluate": place.output("report"),
             "register": place.output("registered"),
         }[step["step"]]
@@ -64,7 +70,7 @@ class TestBothRunners(Promises):
     def test_mlflow_shows_a_run_for_every_stage_of_dvc(self, place):
         stages = {run.data.tags["DVC_STAGE"] for run in place.runs("tags.DVC_STAGE != ''")}
         assert len(stages) == len(place.stages)
-        assert "cardiac-train-egan@0-patient" in stages
+        assert "cardiac-train-egan@0-0-patient" in stages
 
     def test_lineage_leads_by_digests_from_the_classifier_to_the_prepared_images(self, place):
         found = place.runs("tags.`ganflow.argument.training_set` = 'simgan'")
@@ -100,12 +106,12 @@ class TestBothRunners(Promises):
             training = images.training(fold)
             assert set(training.groups.tolist()).isdisjoint(images.test(fold).groups.tolist())
             for kind in ("synthetic", "refined"):
-                assert ImageSet.load(work / f"fold-{fold}" / kind).origin == training.digest()
-            for model in work.glob(f"fold-{fold}/*/*/config.json"):
+                assert ImageSet.load(work / f"fold-{fold}-0" / kind).origin == training.digest()
+            for model in work.glob(f"fold-{fold}-0/*/*/config.json"):
                 assert model_facts(model.parent)["origin"] == training.digest()
 
     def test_a_parameter_of_simgan_reruns_what_hangs_on_it_and_nothing_else(self, place):
-        dependent = {"refine": 2, "classify": 4, "gather": 2, "evaluate": 1, "register": 1}
+        dependent = {"refine": 2, "classify": 4, **AFTER_A_FOLD}
         place.edit("params.yaml", "regularisation:", "regularisation: 0.4321 #")
         steps = place.run()
         assert computed(steps) == dependent
@@ -117,9 +123,8 @@ class TestBothRunners(Promises):
     def test_a_changed_line_of_code_reruns_its_step(self, place):
         name = "components/evaluation/cardiac/scores.py"
         place.append(name, "\n# changed\n")
-        dependent = {"gather": 2, "evaluate": 1, "register": 1}
-        assert computed(place.run()) == dependent
-        assert counts(place.repro()) == dependent
+        assert computed(place.run()) == AFTER_A_FOLD
+        assert counts(place.repro()) == AFTER_A_FOLD
 
     def test_one_byte_of_raw_data_reruns_everything(self, place):
         path = str(min((place.folder / place.raw / "images").iterdir()))
@@ -128,5 +133,5 @@ class TestBothRunners(Promises):
         sitk.WriteImage(image, path)
         assert computed(place.run()) == EVERY_STEP
         # DVC does the first fold again, and says what it would do then.
-        stages = counts([*place.repro("gather@0"), *place.changed()])
-        assert stages == EVERY_STEP | {"classify": 8, "classify-egan": 4, "classify-simgan": 4}
+        stages = counts([*place.repro("gather@0-0"), *place.changed()])
+        assert stages == EVERY_STEP | {"classify": 8, "classify-egan": 4, "classify-simgan": 4, "classify-control": 4}

@@ -39,8 +39,10 @@ def inputs(tmp_path_factory):
     prepare(params.prepare, raw=folder / "raw", out=folder / "images")
     generators = [folder / "generators" / label for label in params.prepare.classes]
     for label, out in zip(params.prepare.classes, generators, strict=True):
-        train_egan(params.egan, data=folder / "images", fold=0, label=label, out=out)
-    synthesize(params.synthesize, data=folder / "images", generators=generators, fold=0, out=folder / "synthetic")
+        train_egan(params.egan, data=folder / "images", fold=0, replicate=0, label=label, out=out)
+    synthesize(
+        params.synthesize, data=folder / "images", generators=generators, fold=0, replicate=0, out=folder / "synthetic"
+    )
     params = find("digits").load("smoke", ["digits.acquire.source=bundled"])
     acquire(params.acquire, out=folder / "raw-digits")
     prepare_digits(params.prepare, raw=folder / "raw-digits", out=folder / "digits")
@@ -56,7 +58,7 @@ def photographs():
 
 
 def arguments(name, folder):
-    fold, digits = {"data": folder / "images", "fold": 0}, {"data": folder / "digits"}
+    fold, digits = {"data": folder / "images", "fold": 0, "replicate": 0}, {"data": folder / "digits"}
     return {
         "egan": fold | {"label": "patient"},
         "simgan": fold | {"synthetic": folder / "synthetic"},

@@ -143,6 +143,12 @@ WORLDS = {
     "many people": World(people=240, scatter=0.05),
     "three trainings": World(people=100, replicates=3, scatter=0.05),
     "external people": World(people=240, scatter=0.05, external=True),
+    "external people, three kindred trainings a fold": World(
+        people=120, replicates=3, scatter=0.03, external=True, kinship=0.7
+    ),
+    "few external people, three kindred trainings a fold": World(
+        people=40, replicates=3, scatter=0.05, external=True, kinship=0.7
+    ),
 }
 
 
@@ -152,6 +158,22 @@ def test_without_an_effect_at_most_5_percent_of_verdicts_say_one(world):
     wrong = sum(verdict in ("yes", "no") for verdict in verdicts) / EXPERIMENTS
     assert wrong <= allowed(EXPERIMENTS)  # 7.2 %: one method with 5 % in a thousand shows more
     print(f"{world}: {100 * wrong:.1f} % say an effect, {100 * verdicts.count('yes') / EXPERIMENTS:.1f} % a gain")
+
+
+def test_trainings_of_several_parts_are_replicates_within_each():
+    labels = np.repeat([0, 1], 20)
+    shares = np.random.default_rng(0).normal(0, 1, (12, 40))
+    scopes = [difference([Block(shares, labels, parts)]).scope for parts in (12, 4, 6)]
+    assert scopes == ["these models", "this recipe", "these models"]
+
+
+def test_what_the_folds_of_external_people_differ_by_makes_the_interval_wider():
+    labels = np.repeat([0, 1], 20)
+    shares = np.random.default_rng(0).normal(0, 0.5, (8, 40))
+    apart = shares + np.repeat([0.3, -0.3, 0.1, -0.1], 2)[:, None]
+    together, different = (difference([Block(each, labels, 4)]) for each in (shares, apart))
+    assert different.estimate == pytest.approx(together.estimate)
+    assert different.error > together.error
 
 
 def test_photographs_rendered_by_every_seed_are_one_block():
@@ -175,9 +197,11 @@ def test_a_bootstrap_over_people_alone_finds_effects_where_there_are_none():
     assert bootstrap_over_people(folds).mean() > 2 * LEVEL
 
 
-@pytest.mark.parametrize(("people", "replicates"), [(40, 3), (100, 1), (100, 3)])
-def test_the_smallest_effect_is_one_that_is_found(people, replicates):
-    world = World(people, replicates=replicates, area=0.7)
+@pytest.mark.parametrize(
+    ("people", "replicates", "external"), [(40, 3, False), (100, 1, False), (100, 3, False), (240, 1, True)]
+)
+def test_the_smallest_effect_is_one_that_is_found(people, replicates, external):
+    world = World(people, replicates=replicates, area=0.7, external=external)
     told = statistics.median(each.smallest_effect for each in judge(world.experiments(200, seed=1)))
     found = judge(replace(world, effect=told).experiments(EXPERIMENTS, seed=2))
     power = sum(each.answer() == "yes" for each in found) / EXPERIMENTS

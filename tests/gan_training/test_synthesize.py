@@ -38,7 +38,7 @@ def generator_of(label: str, origin: str, folder: Path) -> Path:
 def test_every_class_gets_its_ratio_from_its_own_generator(data: Path, tmp_path: Path) -> None:
     part = ImageSet.load(data).training(0)
     generators = [generator_of(label, part.digest(), tmp_path) for label in part.classes]
-    synthesize(PARAMS, data=data, generators=generators, fold=0, out=tmp_path / "out")
+    synthesize(PARAMS, data=data, generators=generators, fold=0, replicate=0, out=tmp_path / "out")
     drawn = ImageSet.load(tmp_path / "out")
     assert drawn.counts() == {name: 2 * count for name, count in part.counts().items()}
     assert drawn.origin == part.digest()
@@ -47,10 +47,10 @@ def test_every_class_gets_its_ratio_from_its_own_generator(data: Path, tmp_path:
 def test_a_class_without_a_generator_is_named(data: Path, tmp_path: Path) -> None:
     generator = generator_of("ill", ImageSet.load(data).training(0).digest(), tmp_path)
     with pytest.raises(UserError, match="No generator was given for well"):
-        synthesize(PARAMS, data=data, generators=[generator], fold=0, out=tmp_path / "out")
+        synthesize(PARAMS, data=data, generators=[generator], fold=0, replicate=0, out=tmp_path / "out")
 
 
 def test_a_generator_of_another_fold_is_refused(data: Path, tmp_path: Path) -> None:
     generators = [generator_of(label, "of another fold", tmp_path) for label in ("well", "ill")]
     with pytest.raises(UserError, match="was not trained on fold 0"):
-        synthesize(PARAMS, data=data, generators=generators, fold=0, out=tmp_path / "out")
+        synthesize(PARAMS, data=data, generators=generators, fold=0, replicate=0, out=tmp_path / "out")

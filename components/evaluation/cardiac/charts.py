@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from components.evaluation.cardiac.fold import Network
+from components.evaluation.cardiac.findings import Findings
+from components.evaluation.cardiac.fold import Network, TrainingSet
 from components.evaluation.cardiac.published import ACCURACY, NETWORK_NAMES, SET_NAMES
 from components.evaluation.cardiac.scores import Scores
 from components.evaluation.charts import Chart, Look, Series
@@ -24,6 +25,12 @@ EGAN_COLUMNS = {
 }
 
 
+def area_charts(findings: Findings) -> list[Chart]:
+    """The area under the curve of the people compared, by training set; one chart a classifier."""
+    every = [value for sets in findings.areas.values() for each in sets.values() for value in each.values]
+    return [_area_chart(network, findings, _limits([*every, 0.5])) for network in findings.areas]
+
+
 def accuracy_charts(scores: Scores) -> list[Chart]:
     """Tables 2 and 3 as pictures: ours, every fold, the paper's, and the majority line; one chart a classifier."""
     ours = [value for sets in scores.accuracy.values() for each in sets.values() for value in each.values]
@@ -32,12 +39,23 @@ def accuracy_charts(scores: Scores) -> list[Chart]:
     return [_accuracy_chart(network, scores, limits) for network in scores.accuracy]
 
 
-def ratio_charts(scores: Scores) -> list[Chart]:
-    """Figure 7: accuracy against the ratio of synthetic images; one chart a classifier."""
+def ratio_charts(scores: Scores, findings: Findings, refined: int) -> list[Chart]:
+    """Figure 7: accuracy against the ratio of synthetic images, and the area of people; one chart a classifier of each.
+
+    Args:
+        refined: the ratio of the training set `simgan`.
+    """
     curves = [*scores.ratio.values(), *scores.ratio_augmented.values()]
-    ends = [each.mean + sign * each.std for curve in curves for each in curve.values() for sign in (-1, 1)]
-    limits = _limits([*ends, scores.majority.mean])
-    return [_ratio_chart(network, scores, limits) for network in scores.ratio]
+    limits = _limits(
+        [*(end for curve in curves for each in curve.values() for end in _ends(each)), scores.majority.mean]
+    )
+    areas = [value for curve in findings.ratio.values() for each in curve.values() for value in _ends(each)]
+    areas += [value for sets in findings.scores["auc"].values() for value in (sets["none"], sets["simgan"])]
+    area_limits = _limits([value for value in areas if value is not None])
+    return [
+        *(_area_ratio_chart(network, findings, refined, area_limits) for network in findings.ratio),
+        *(_ratio_chart(network, scores, limits) for network in scores.ratio_augmented),
+    ]
 
 
 def egan_charts(histories: Mapping[str, Sequence[History]], windows: int) -> list[Chart]:
@@ -78,22 +96,67 @@ def classifier_charts(network: Network, histories: Mapping[str, Sequence[History
     return [chart("loss", "training loss", False), chart("accuracy", "training accuracy (%)", True)]
 
 
+def _area_chart(network: Network, findings: Findings, limits: tuple[float, float]) -> Chart:
+    areas = findings.areas[network]
+    ours = list(areas.values())
+    by_training = zip(*(each.values for each in ours), strict=True)
+    return Chart(
+        f"auc-{network}",
+        f"{NETWORK_NAMES[network]}: area under the ROC curve, of {'external ' if findings.external else ''}people",
+        "training_set",
+        "",
+        [SET_NAMES[name] for name in areas],
+        [
+            _summary_series("ours", "Mean ± std over trainings", ours, "points", 0),
+            *(
+                Series(f"training_{n}", "" if n else "Each training", values, "faint")
+                for n, values in enumerate(by_training)
+            ),
+            Series("chance", "Chance", [0.5] * len(areas), "reference"),
+        ],
+        limits=limits,
+    )
+
+
 def _accuracy_chart(network: Network, scores: Scores, limits: tuple[float, float]) -> Chart:
-    ours = [scores.accuracy[network][name] for name in SET_NAMES]
+    sets = scores.accuracy[network]
+    ours = list(sets.values())
     by_fold = zip(*(each.values for each in ours), strict=True)
     return Chart(
         f"accuracy-{network}",
         f"{NETWORK_NAMES[network]}: accuracy (%)",
         "training_set",
         "",
-        list(SET_NAMES.values()),
+        [SET_NAMES[name] for name in sets],
         [
             _summary_series("ours", "Ours, mean ± std", ours, "points", 0),
             *(Series(f"fold_{n}", "" if n else "Each fold", values, "faint") for n, values in enumerate(by_fold)),
-            Series("paper", "Fu et al. 2021", [ACCURACY[network][name] for name in SET_NAMES], "hollow", 1),
-            _majority_series(scores.majority, len(SET_NAMES)),
+            Series("paper", "Fu et al. 2021", [ACCURACY[network].get(name, math.nan) for name in sets], "hollow", 1),
+            _majority_series(scores.majority, len(sets)),
         ],
         percent=True,
+        limits=limits,
+    )
+
+
+def _area_ratio_chart(network: Network, findings: Findings, refined: int, limits: tuple[float, float]) -> Chart:
+    curve, scores = findings.ratio[network], findings.scores["auc"][network]
+    ratios = sorted({0, refined, *curve})
+
+    def alone(name: TrainingSet, at: int) -> list[float]:
+        return [scores[name] if ratio == at and scores[name] is not None else math.nan for ratio in ratios]
+
+    return Chart(
+        f"ratio-auc-{network}",
+        f"{NETWORK_NAMES[network]}: area under the ROC curve, of people",
+        "ratio",
+        "Generated images per real image",
+        ratios,
+        [
+            _summary_series("egan", "E-GAN images", [curve.get(ratio, UNMEASURED) for ratio in ratios], "line", 0),
+            Series("simgan", "SimGAN images", alone("simgan", refined), "hollow", 1),
+            Series("none", "Real images, not augmented", alone("none", 0), "hollow", 2),
+        ],
         limits=limits,
     )
 
@@ -109,7 +172,7 @@ def _ratio_chart(network: Network, scores: Scores, limits: tuple[float, float]) 
         "E-GAN images per real image",
         ratios,
         [
-            _summary_series("plain", "Without classic augmentation", plain, "line", 0),
+            _summary_series("plain", "Without classic augmentation", plain, "points", 0),
             _summary_series("classic", "With classic augmentation", augmented, "line", 1),
             _majority_series(scores.majority, len(ratios)),
         ],
@@ -141,12 +204,19 @@ def _survivor_chart(class_name: str, folds: Sequence[History], windows: int) -> 
 
 def _summary_series(name: str, label: str, summaries: Sequence[Summary], look: Look, colour: int) -> Series:
     """Means, with standard deviations."""
-    means, spreads = [each.mean for each in summaries], [each.std for each in summaries]
+    means, spreads = zip(
+        *((math.nan, math.nan) if each.mean is None else (each.mean, each.std) for each in summaries), strict=True
+    )
     return Series(name, label, means, look, colour, spreads)
 
 
 def _majority_series(majority: Summary, count: int) -> Series:
     return Series("majority", "Always the commoner class", [majority.mean] * count, "reference")
+
+
+def _ends(summary: Summary) -> list[float]:
+    """One standard deviation to either side of the mean; nothing where there is none."""
+    return [] if summary.mean is None else [summary.mean + sign * summary.std for sign in (-1, 1)]
 
 
 def _limits(values: Iterable[float]) -> tuple[float, float]:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.evaluation.cardiac.fold import Fold, Network, TrainingSet
-from components.evaluation.cardiac.people import SHARES, People, gain, score_people
+from components.evaluation.cardiac.people import SHARES, People, areas_by_ratio, gain, score_people, training_scores
 from components.evaluation.cardiac.published import ACCURACY, NETWORK_NAMES, SET_NAMES
-from components.evaluation.cardiac.scores import Scores
+from components.evaluation.cardiac.scores import Scores, by_fold
 from components.evaluation.page import MISSING, percent, points
 from components.evaluation.statistics import Answer, Difference, holm
 from components.evaluation.summary import Summary
@@ -16,13 +16,19 @@ from components.evaluation.summary import Summary
 PRIMARY: tuple[TrainingSet, TrainingSet] = ("simgan", "classic")
 """The comparison that the verdict is about: do refined images do more than augmentation, which costs nothing?"""
 
+CONTROL: tuple[TrainingSet, TrainingSet] = ("oracle", "none")
+"""The comparison that must be a gain, if this apparatus can see one; it stands for itself, like the primary one."""
+
 OTHERS: tuple[tuple[TrainingSet, TrainingSet], ...] = (
     ("classic", "none"),
     ("egan", "none"),
     ("simgan", "none"),
     ("egan", "classic"),
     ("simgan", "egan"),
+    ("simgan", "repeat"),
+    ("oracle", "classic"),
 )
+"""What is adjusted for each other, as far as the run has these training sets; over `repeat`: is it mere exposure?"""
 
 METRIC = "auc"
 """What is compared, of people; unlike accuracy it hangs on no threshold, and not on which class is common."""
@@ -32,6 +38,8 @@ PHRASES: dict[TrainingSet, str] = {
     "classic": "classic augmentation",
     "egan": "E-GAN images",
     "simgan": "SimGAN images",
+    "oracle": "images of further people",
+    "repeat": "the real images repeated",
 }
 
 MARGIN = 0.03
@@ -44,15 +52,15 @@ class Comparison:
 
     Attributes:
         changes: by score of people.
-        p: of the change of `METRIC`, adjusted for all comparisons but the primary one, which stands for itself.
-        published: the paper's difference in accuracy, mean over the classifiers.
+        p: of the change of `METRIC`, adjusted for the other comparisons where it is one of `OTHERS`.
+        published: the paper's difference in accuracy, mean over the classifiers; None where it has none.
     """
 
     training_set: TrainingSet
     baseline: TrainingSet
     changes: dict[str, Difference]
     p: float
-    published: float
+    published: float | None
 
     @property
     def title(self) -> str:
@@ -89,55 +97,116 @@ class Comparison:
 class Findings:
     """Every comparison of training sets that is worth a line, and the scores of people that they compare.
 
+    Comparisons are made of the external test people where there are some: nothing was ever trained or chosen on them,
+    there are more of them, and all trainings answer for the same. Else of the folds' own test people.
+
     Attributes:
-        people: number of test people.
-        scores: of people, by score, network and training set; None where undefined.
+        control: the comparison that must be a gain; None where the run lacks it.
+        out_of_fold: the primary comparison of the folds' own test people, where external ones decide; else None.
+        people: number of people compared.
+        scores: of the folds' test people, by score, network and training set; None where undefined.
+        external: of the external people, likewise; empty where there are none.
+        areas: of the people compared, every training's `METRIC`, by network and training set.
+        ratio: of the folds' test people, `METRIC` by network and ratio of synthetic images.
     """
 
     primary: Comparison
+    control: Comparison | None
     others: Sequence[Comparison]
+    out_of_fold: Comparison | None
     people: int
     folds: int
     scores: dict[str, dict[Network, dict[TrainingSet, float | None]]]
+    external: dict[str, dict[Network, dict[TrainingSet, float | None]]]
+    areas: dict[Network, dict[TrainingSet, Summary]]
+    ratio: dict[Network, dict[int, Summary]]
 
     @classmethod
-    def find(cls, folds: Sequence[Fold]) -> "Findings":
-        """Compare the training sets over the folds' people."""
-        people = [People.of(fold) for fold in folds]
-        changes = [{score: gain(people, *pair, score) for score in SHARES} for pair in (PRIMARY, *OTHERS)]
-        p_values = [changes[0][METRIC].p, *holm([each[METRIC].p for each in changes[1:]])]
-        networks = list(people[0].answers)
-        primary, *others = (
-            Comparison(*pair, change, p, _published(networks, *pair))
-            for pair, change, p in zip((PRIMARY, *OTHERS), changes, p_values, strict=True)
+    def find(cls, trainings: Sequence[Fold]) -> "Findings":
+        """Compare the training sets over people."""
+        folds = [People.of(*replicates) for replicates in by_fold(trainings).values()]
+        external = People.external(trainings)
+        compared = [external] if external else folds
+        networks = list(folds[0].answers)
+        given = folds[0].answers[networks[0]]
+
+        def compare(pair: tuple[TrainingSet, TrainingSet], people: Sequence[People]) -> Comparison:
+            changes = {score: gain(people, *pair, score) for score in SHARES}
+            return Comparison(*pair, changes, changes[METRIC].p, _published(networks, *pair))
+
+        others = [compare(pair, compared) for pair in OTHERS if set(pair) <= given.keys()]
+        adjusted = holm([each.p for each in others])
+        return cls(
+            primary=compare(PRIMARY, compared),
+            control=compare(CONTROL, compared) if set(CONTROL) <= given.keys() else None,
+            others=[replace(each, p=p) for each, p in zip(others, adjusted, strict=True)],
+            out_of_fold=compare(PRIMARY, folds) if external else None,
+            people=sum(len(each.labels) for each in compared),
+            folds=len(folds),
+            scores={score: score_people(folds, score) for score in SHARES},
+            external={score: score_people([external], score) for score in SHARES} if external else {},
+            areas=training_scores(compared, METRIC),
+            ratio=areas_by_ratio(trainings),
         )
-        scores = {score: score_people(people, score) for score in SHARES}
-        return cls(primary, others, sum(len(each.labels) for each in people), len(folds), scores)
+
+    @property
+    def decisive(self) -> dict[str, dict[Network, dict[TrainingSet, float | None]]]:
+        """The scores of those people whom the comparisons are made of."""
+        return self.external or self.scores
+
+    @property
+    def whom(self) -> str:
+        """Whom the comparisons are made of."""
+        folds = f"{self.folds} folds" if self.folds > 1 else "one fold"
+        return f"{self.people} external people" if self.external else f"{self.people} people in {folds}"
 
     def as_json(self) -> dict[str, Any]:
         """What they add to metrics.json."""
-        others = [each.as_json() for each in self.others]
-        return {"primary": self.primary.as_json(), "others": others, "people": self.scores}
+        compared = {"people": "external" if self.external else "out of fold"}
+        tree: dict[str, Any] = {"primary": self.primary.as_json() | compared}
+        if self.control:
+            tree["control"] = self.control.as_json() | compared
+        tree["others"] = [each.as_json() | compared for each in self.others]
+        if self.out_of_fold:
+            tree["out_of_fold"] = self.out_of_fold.as_json() | {"people": "out of fold"}
+        tree["people"] = self.scores
+        if self.external:
+            tree["external"] = {
+                network: {name: {score: self.external[score][network][name] for score in SHARES} for name in sets}
+                for network, sets in self.external[METRIC].items()
+            }
+        tree["ratio_auc"] = {
+            network: {str(ratio): each.mean for ratio, each in curve.items()} for network, curve in self.ratio.items()
+        }
+        return tree
 
 
 @dataclass(frozen=True)
 class Best:
-    """The classifier and training set with the highest mean accuracy, balanced accuracy deciding a tie."""
+    """The classifier and training set with the highest `METRIC` of people, without the controls."""
 
     network: Network
     training_set: TrainingSet
+    area: float
     accuracy: Summary
     balanced_accuracy: Summary
 
 
-def best(scores: Scores) -> Best:
-    """The best of all classifiers and training sets."""
+def best(findings: Findings, scores: Scores) -> Best:
+    """The best of all classifiers and the paper's training sets; accuracy decides a tie, and where no area is known."""
     every = [
-        Best(network, name, accuracy, scores.balanced_accuracy[network][name])
-        for network, sets in scores.accuracy.items()
-        for name, accuracy in sets.items()
+        Best(
+            network,
+            name,
+            math.nan if area is None else area,
+            scores.accuracy[network][name],
+            scores.balanced_accuracy[network][name],
+        )
+        for network, sets in findings.decisive[METRIC].items()
+        for name, area in sets.items()
+        if name in ACCURACY[network]
     ]
-    return max(every, key=lambda each: (each.accuracy.mean, each.balanced_accuracy.mean))
+    return max(every, key=lambda each: (0 if math.isnan(each.area) else each.area, each.accuracy.mean))
 
 
 def verdict(comparison: Comparison) -> str:
@@ -158,8 +227,9 @@ def verdict(comparison: Comparison) -> str:
 
 
 def answer(findings: Findings, scores: Scores) -> list[str]:
-    """The verdict's numbers: the change and its interval, what could have been shown, and the best classifier."""
-    return [_change(findings), _reach(findings.primary), _standing(scores)]
+    """The verdict's numbers: change and interval, what could have been shown, the control, and the best classifier."""
+    told = [_change(findings), _reach(findings.primary), _control(findings.control), _standing(findings, scores)]
+    return [sentence for sentence in told if sentence]
 
 
 def area(value: float) -> str:
@@ -181,12 +251,27 @@ def ends(change: Difference) -> tuple[float, float]:
 def _change(findings: Findings) -> str:
     primary, change = findings.primary, findings.primary.change
     networks = " and ".join(NETWORK_NAMES[network] for network in findings.scores[METRIC])
-    folds = f"{findings.folds} folds" if findings.folds > 1 else "one fold"
     trainings = f"{change.replicates} trainings" if change.replicates > 1 else "one training"
-    return (
+    each = "of each fold" if findings.external else "each"
+    sentence = (
         f"{primary.title}: the area under the ROC curve changes by {area(change.estimate)}, 95 % interval "
-        f"{interval(change, area)}; {findings.people} people in {folds}, {networks}, {trainings} each."
+        f"{interval(change, area)}; {findings.whom}, {networks}, {trainings} {each}."
     )
+    if findings.out_of_fold:
+        within = findings.out_of_fold.change
+        sentence += f" In the folds’ own test people: {area(within.estimate)}, {interval(within, area)}."
+    return sentence
+
+
+def _control(control: Comparison | None) -> str:
+    """Whether the apparatus sees the gain that it must."""
+    if not control or not control.change.known:
+        return ""
+    change = f"the area changes by {area(control.change.estimate)}, {interval(control.change, area)}"
+    told = "Control: with images of further simulated people in place of generated ones"
+    if control.answer == "yes":
+        return f"{told} {change} over the real images alone, so a gain like that would have been seen."
+    return f"{told} {change} over the real images alone: this run could not have seen what a perfect generator gains."
 
 
 def _reach(primary: Comparison) -> str:
@@ -201,10 +286,9 @@ def _reach(primary: Comparison) -> str:
     return f"A true change of {change.smallest_effect:.2f} or more would have been found in four of five runs. {loss}"
 
 
-def _standing(scores: Scores) -> str:
-    leader, line = best(scores), scores.majority.mean
+def _standing(findings: Findings, scores: Scores) -> str:
+    leader, line = best(findings, scores), scores.majority.mean
     name = f"{NETWORK_NAMES[leader.network]} on “{SET_NAMES[leader.training_set]}”"
-    accuracy = f"{percent(leader.accuracy.mean)} % accuracy"
     distance = leader.accuracy.mean - line
     if abs(distance) < 0.0005:
         standing = "exactly what always answering the commoner class gets: accuracy says nothing here"
@@ -212,11 +296,17 @@ def _standing(scores: Scores) -> str:
         standing = f"{points(-distance)[1:]} points below always answering the commoner class ({percent(line)} %)"
     else:
         standing = f"{points(distance)[1:]} points above always answering the commoner class ({percent(line)} %)"
-    balanced = percent(leader.balanced_accuracy.mean)
-    return f"The most accurate is {name}: {accuracy}, {standing}; its balanced accuracy is {balanced} %."
+    known = "" if math.isnan(leader.area) else f", an area of {leader.area:.2f}"
+    return (
+        f"The best is {name}{known}. Image by image, as the paper counts, its accuracy is "
+        f"{percent(leader.accuracy.mean)} %, {standing}; its balanced accuracy is "
+        f"{percent(leader.balanced_accuracy.mean)} %."
+    )
 
 
-def _published(networks: Sequence[Network], training_set: TrainingSet, baseline: TrainingSet) -> float:
+def _published(networks: Sequence[Network], training_set: TrainingSet, baseline: TrainingSet) -> float | None:
+    if not {training_set, baseline} <= ACCURACY[networks[0]].keys():
+        return None
     return sum(ACCURACY[network][training_set] - ACCURACY[network][baseline] for network in networks) / len(networks)
 
 

@@ -1,4 +1,4 @@
-"""One fold's results in one folder: what `gather` writes, and what `evaluate` and `register` read.
+"""One training's results on one fold in one folder: what `gather` writes, and what `evaluate` and `register` read.
 
 fold.json        a `Fold`
 samples.npy      (kinds, classes, k, C, H, W) float32 in [-1, 1], kinds in the order of `KINDS`
@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Network = Literal["resnet50", "xception"]
-TrainingSet = Literal["none", "classic", "egan", "simgan"]
+TrainingSet = Literal["none", "classic", "egan", "simgan", "oracle", "repeat"]
 
 KINDS = ("real", "synthetic", "refined")
 
@@ -23,14 +23,25 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Classification(Record):
-    """One classifier's answers on a fold's test part of N images.
+class Answers(Record):
+    """A classifier's answers for N images.
 
     Attributes:
-        ratio: generated images per real one in the training set.
-        images: number of training images.
         labels: (N,) indices of the true classes.
         probabilities: (N, classes).
+    """
+
+    labels: tuple[int, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+class Classification(Answers):
+    """One classifier's answers on a fold's test part.
+
+    Attributes:
+        ratio: other images per real one in the training set.
+        images: number of training images.
+        external: its answers for the external test people's images, of whom there may be none.
     """
 
     network: Network
@@ -38,12 +49,15 @@ class Classification(Record):
     fold: int
     ratio: int
     images: int
-    labels: tuple[int, ...]
-    probabilities: tuple[tuple[float, ...], ...]
+    external: Answers
 
 
 class Point(Record):
-    """One point of Figure 7: scores with `ratio` × as many synthetic images as real ones."""
+    """One point of Figure 7: a fold's test part, after training with `ratio` × as many synthetic images as real ones.
+
+    Attributes:
+        probabilities: (N, classes), of the same test images as every `Classification`'s.
+    """
 
     network: Network
     fold: int
@@ -52,24 +66,29 @@ class Point(Record):
     images: int
     accuracy: float
     balanced_accuracy: float
+    probabilities: tuple[tuple[float, ...], ...]
 
 
 class Fold(Record):
-    """A fold's results, in an order that hangs on their content alone.
+    """One training's results on one fold, in an order that hangs on their content alone.
 
     Attributes:
+        replicate: which training it is.
         origin: digest of the training part that everything here descends from.
-        counts: images by part ("training", "test", "synthetic", "refined") and class.
+        counts: images by part ("training", "test", "external", "synthetic", "refined") and class.
         people: whom each test image shows, (N,) names.
+        external_people: whom each external image shows.
         selection: how the E-GAN chose survivors, "fitness" or "random".
         shipped: network and training set of the classifier in `models/`.
     """
 
     fold: int
+    replicate: int
     origin: str
     classes: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     people: tuple[str, ...]
+    external_people: tuple[str, ...]
     selection: str
     shipped: tuple[Network, TrainingSet]
     classifications: tuple[Classification, ...]

@@ -12,10 +12,12 @@ from typing import get_args
 import numpy as np
 
 from components.core.errors import UserError
-from components.core.images import ImageSet, model_facts
+from components.core.images import EXTERNAL, ImageSet, model_facts
 from components.evaluation.cardiac.fold import Classification, Fold, Network, Point, TrainingSet
 
 SETS: tuple[TrainingSet, ...] = get_args(TrainingSet)
+CONTROLS: tuple[TrainingSet, ...] = ("oracle", "repeat")
+"""Training sets that a pipeline may do without."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Sources:
     """
 
     fold: int
+    replicate: int
     real: ImageSet
     synthetic: ImageSet
     refined: ImageSet
@@ -41,6 +44,7 @@ class Sources:
     def find(
         cls,
         fold: int,
+        replicate: int,
         *,
         data: Path,
         generators: list[Path],
@@ -63,14 +67,17 @@ class Sources:
         points = [point for sweep in swept for point in sweep]
         keys = [(result.network, result.training_set) for _, result in results]
         networks = sorted({network for network, _ in keys})
+        given = {name for _, name in keys}
+        sets = [name for name in SETS if name in given or name not in CONTROLS]
         _expect(fold, "train-egan", [(label,) for label, _ in trained], [(name,) for name in real.classes])
-        _expect(fold, "classify", keys, product(networks, SETS))
+        _expect(fold, "classify", keys, product(networks, sets))
         _expect(fold, "sweep", [(sweep[0].network,) for sweep in swept], [(network,) for network in networks])
         strangers = {each.fold for each in (*points, *(result for _, result in results))} - {fold}
         if strangers:
             raise UserError(f"Fold {fold} was given results of fold {min(strangers)}; gather each fold's own.")
         return cls(
             fold=fold,
+            replicate=replicate,
             real=real,
             synthetic=ImageSet.load(synthetic),
             refined=ImageSet.load(refined),
@@ -103,28 +110,38 @@ class Sources:
                 f"Not made from the training part of fold {self.fold}: {', '.join(leaks)}; "
                 "make them again from this fold, else its test images leak."
             )
-        labels = tuple(self.real.test(self.fold).labels.tolist())
-        for (network, name), (_, result) in self.classifications.items():
-            if result.labels != labels:
-                raise UserError(
-                    f"{network} on {name} answered for other images than fold {self.fold}'s; classify again."
-                )
+        answered = {
+            f"{network} on {name}": (result.labels, result.external.labels)
+            for (network, name), (_, result) in self.classifications.items()
+        }
+        test, external = (tuple(self.real.test(part).labels.tolist()) for part in (self.fold, EXTERNAL))
+        for name, labels in answered.items():
+            if labels != (test, external):
+                part = "the external people's" if labels[0] == test else f"fold {self.fold}'s"
+                raise UserError(f"{name} answered for other images than {part}; classify again.")
+        if strangers := {each.network for each in self.points if len(each.probabilities) != len(test)}:
+            raise UserError(
+                f"The sweep of {min(strangers)} answered for other images than fold {self.fold}'s; sweep again."
+            )
 
     def record(self, shipped: tuple[Network, TrainingSet]) -> Fold:
-        """The fold's numbers."""
-        training, test = self.real.training(self.fold), self.real.test(self.fold)
+        """The training's numbers."""
+        training, test, external = self.real.training(self.fold), self.real.test(self.fold), self.real.test(EXTERNAL)
         parts = {
             "training": training,
             "test": test,
+            **({"external": external} if len(external) else {}),
             "synthetic": self.synthetic,
             "refined": self.refined,
         }
         return Fold(
             fold=self.fold,
+            replicate=self.replicate,
             origin=training.digest(),
             classes=self.real.classes,
             counts={part: each.counts() for part, each in parts.items()},
             people=tuple(test.groups.tolist()),
+            external_people=tuple(external.groups.tolist()),
             selection=model_facts(self.generators[self.real.classes[0]])["selection"],
             shipped=shipped,
             classifications=tuple(result for _, result in self.classifications.values()),
@@ -163,6 +180,28 @@ class Sources:
             (directory / name).mkdir(parents=True)
             for file in ("config.json", "weights.safetensors"):
                 shutil.copyfile(path / file, directory / name / file)
+
+
+def collect_folds(folds: Iterable[Path], replicate: int, directory: Path) -> None:
+    """Copy gathered folds into a folder, each under its number.
+
+    Raises:
+        UserError: one is of another replicate, or there twice.
+    """
+    for path in folds:
+        fold = Fold.load(path)
+        if fold.replicate != replicate:
+            raise UserError(
+                f"Replicate {replicate} was given a fold of replicate {fold.replicate}; collect each's own."
+            )
+        if (directory / str(fold.fold)).exists():
+            raise UserError(f"Fold {fold.fold} was given twice; give each fold's gathered folder once.")
+        shutil.copytree(path, directory / str(fold.fold), copy_function=shutil.copyfile)
+
+
+def collected_folds(replicates: Iterable[Path]) -> list[Path]:
+    """The folders that `collect_folds` filled those of several replicates with."""
+    return [path.parent for replicate in replicates for path in replicate.glob("*/fold.json")]
 
 
 def _expect(fold: int, step: str, found: Iterable[tuple[str, ...]], wanted: Iterable[tuple[str, ...]]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.evaluation.cardiac.fold import Fold, Network, TrainingSet
+from components.evaluation.cardiac.scores import over_folds
 from components.evaluation.statistics import (
     Block,
     Difference,
@@ -16,6 +17,7 @@ from components.evaluation.statistics import (
     difference,
     unit_means,
 )
+from components.evaluation.summary import Summary, summarise
 
 SHARES: Mapping[str, Shares] = {
     "auc": auc_shares,
@@ -27,29 +29,42 @@ SHARES: Mapping[str, Shares] = {
 
 @dataclass(frozen=True)
 class People:
-    """A fold's test people, and what its classifiers answer for them.
+    """People whom the same classifiers answer for: a fold's test people, or the external ones.
 
     Attributes:
         labels: (people,) indices of the true classes.
         answers: by network and training set, (trainings, people, classes): mean probabilities over a person's slices.
+        parts: training parts that the trainings are of: 1 for a fold's people, all folds for external ones.
     """
 
     labels: np.ndarray
     answers: Mapping[Network, Mapping[TrainingSet, np.ndarray]]
+    parts: int = 1
 
     @classmethod
-    def of(cls, fold: Fold) -> "People":
-        """The people of a fold; a network's results on one training set are its trainings, in their order."""
-        names = np.array(fold.people)
-        _, first = np.unique(names, return_index=True)
+    def of(cls, *replicates: Fold) -> "People":
+        """The test people of one fold; a network's results on one training set are its trainings, in their order."""
         found: dict[Network, dict[TrainingSet, list[np.ndarray]]] = {}
-        for each in fold.classifications:
-            answers = unit_means(np.array(each.probabilities), names)
-            found.setdefault(each.network, {}).setdefault(each.training_set, []).append(answers)
-        return cls(
-            labels=np.array(fold.classifications[0].labels)[first],
-            answers={network: {name: np.stack(each) for name, each in sets.items()} for network, sets in found.items()},
-        )
+        for fold in replicates:
+            for each in fold.classifications:
+                answers = unit_means(np.array(each.probabilities), np.array(fold.people))
+                found.setdefault(each.network, {}).setdefault(each.training_set, []).append(answers)
+        first = replicates[0]
+        return cls(_of_people(first.classifications[0].labels, first.people), _stacked(found))
+
+    @classmethod
+    def external(cls, trainings: Sequence[Fold]) -> "People | None":
+        """The external test people, whom every fold's every training answers for; None where there are none."""
+        first = trainings[0]
+        if not first.external_people:
+            return None
+        found: dict[Network, dict[TrainingSet, list[np.ndarray]]] = {}
+        for fold in trainings:
+            for each in fold.classifications:
+                answers = unit_means(np.array(each.external.probabilities), np.array(fold.external_people))
+                found.setdefault(each.network, {}).setdefault(each.training_set, []).append(answers)
+        labels = _of_people(first.classifications[0].external.labels, first.external_people)
+        return cls(labels, _stacked(found), parts=len({fold.fold for fold in trainings}))
 
     def fit(self, score: str) -> bool:
         """Whether these people define a score: without all classes there is no ROC curve."""
@@ -58,29 +73,80 @@ class People:
 
     def block(self, network: Network, training_set: TrainingSet, score: str) -> Block:
         """Everybody's share in the score of a network on a training set."""
-        return Block(SHARES[score](self.labels, self.answers[network][training_set]), self.labels)
+        return Block(SHARES[score](self.labels, self.answers[network][training_set]), self.labels, self.parts)
 
 
-def gain(folds: Sequence[People], training_set: TrainingSet, baseline: TrainingSet, score: str) -> Difference:
-    """What `training_set` adds over `baseline`: paired by person and training, mean over networks and folds."""
-    blocks = []
-    for people in folds:
+def gain(blocks: Sequence[People], training_set: TrainingSet, baseline: TrainingSet, score: str) -> Difference:
+    """What `training_set` adds over `baseline`: paired by person and training, mean over networks and folds.
+
+    Args:
+        blocks: the folds' people, or the external ones alone.
+    """
+    found = []
+    for people in blocks:
         if people.fit(score):
             differences = [
                 people.block(network, training_set, score).shares - people.block(network, baseline, score).shares
                 for network in people.answers
             ]
-            blocks.append(Block(np.mean(differences, axis=0), people.labels))
-    return difference(blocks)
+            found.append(Block(np.mean(differences, axis=0), people.labels, people.parts))
+    return difference(found)
 
 
-def score_people(folds: Sequence[People], score: str) -> dict[Network, dict[TrainingSet, float | None]]:
-    """The mean over folds and trainings of a score, None where no fold defines it."""
-    fit = [people for people in folds if people.fit(score)]
+def score_people(blocks: Sequence[People], score: str) -> dict[Network, dict[TrainingSet, float | None]]:
+    """The mean over folds and trainings of a score, None where no fold defines it.
+
+    Of external people, too, it is the mean of the trainings' scores, not the score of their averaged answers: what is
+    compared, and what one would ship, is a model, not a committee of four.
+    """
+    fit = [people for people in blocks if people.fit(score)]
     return {
         network: {
             name: float(np.mean([people.block(network, name, score).scores() for people in fit])) if fit else None
             for name in sets
         }
-        for network, sets in folds[0].answers.items()
+        for network, sets in blocks[0].answers.items()
     }
+
+
+def training_scores(blocks: Sequence[People], score: str) -> dict[Network, dict[TrainingSet, Summary]]:
+    """A score of every training of every block that defines it."""
+    fit = [people for people in blocks if people.fit(score)]
+    return {
+        network: {
+            name: summarise(float(each) for people in fit for each in people.block(network, name, score).scores())
+            for name in sets
+        }
+        for network, sets in blocks[0].answers.items()
+    }
+
+
+def areas_by_ratio(trainings: Sequence[Fold]) -> dict[Network, dict[int, Summary]]:
+    """Figure 7 by people: the area under the curve by the ratio of synthetic images on top of classic augmentation."""
+    found = []
+    for fold in trainings:
+        own = [each for each in fold.classifications if each.training_set in ("classic", "egan")]
+        for each in (*own, *(point for point in fold.points if point.augmented)):
+            found.append((fold.fold, each.network, each.ratio, _area(fold, each.probabilities)))
+    return over_folds(found)
+
+
+def _area(fold: Fold, probabilities: Sequence[Sequence[float]]) -> float | None:
+    """Under the curve of the fold's people; None where a class is absent."""
+    answers = unit_means(np.array(probabilities), np.array(fold.people))
+    labels = _of_people(fold.classifications[0].labels, fold.people)
+    if len(np.unique(labels)) < answers.shape[-1]:
+        return None
+    return float(Block(auc_shares(labels, answers)[None], labels).scores()[0])
+
+
+def _of_people(labels: Sequence[int], people: Sequence[str]) -> np.ndarray:
+    """Every person's label, in the order of their names."""
+    _, first = np.unique(np.array(people), return_index=True)
+    return np.array(labels)[first]
+
+
+def _stacked(
+    found: Mapping[Network, Mapping[TrainingSet, Sequence[np.ndarray]]],
+) -> dict[Network, dict[TrainingSet, np.ndarray]]:
+    return {network: {name: np.stack(each) for name, each in sets.items()} for network, sets in found.items()}

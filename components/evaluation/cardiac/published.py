@@ -8,7 +8,10 @@ SET_NAMES: dict[TrainingSet, str] = {
     "classic": "Classic",
     "egan": "E-GAN",
     "simgan": "SimGAN",
+    "oracle": "Oracle",
+    "repeat": "Repeat",
 }
+"""The paper's training sets, and the controls, of which a run may lack some."""
 
 ACCURACY: dict[Network, dict[TrainingSet, float]] = {
     "resnet50": {"none": 0.777, "classic": 0.809, "egan": 0.848, "simgan": 0.861},
@@ -30,5 +33,8 @@ READINGS = (
     "The paper gives no standard deviation. Ours is the sample standard deviation over the folds (n − 1 in the "
     "denominator), and 0 where there is one fold.",
     "The paper tests nothing. We read its question as: do refined images help more than classic augmentation, which "
-    "costs nothing? That one comparison was chosen before any run, of people and their area under the ROC curve.",
+    "costs nothing? That one comparison was chosen before any run, of people and their area under the ROC curve. Where "
+    "the data bring external test people it is made on them, else on the folds' own test people.",
+    "Generated images join classically augmented ones: what counts is what they add to what costs nothing. The paper "
+    "does not say whether its classifiers saw both.",
 )

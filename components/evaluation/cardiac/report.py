@@ -13,6 +13,7 @@ from components.core.errors import UserError
 from components.evaluation.cardiac import published
 from components.evaluation.cardiac.charts import (
     accuracy_charts,
+    area_charts,
     classifier_charts,
     egan_charts,
     ratio_charts,
@@ -21,25 +22,28 @@ from components.evaluation.cardiac.charts import (
 )
 from components.evaluation.cardiac.findings import MARGIN, Findings, answer, area, best, ends, interval, verdict
 from components.evaluation.cardiac.fold import KINDS, Fold
-from components.evaluation.cardiac.scores import METRICS, Scores, answers, commonest, score
+from components.evaluation.cardiac.scores import METRICS, Scores, answers, by_fold, commonest, score
 from components.evaluation.charts import Chart
 from components.evaluation.histories import History, read_history
 from components.evaluation.output import write_report
 from components.evaluation.page import points, render
 from components.evaluation.statistics import REPLICATES
 
+TITLES = {"auc": "Area under the ROC curve", "balanced_accuracy": "Balanced accuracy (%)", "accuracy": "Accuracy (%)"}
+"""What scores of people are called."""
+
 
 @dataclass(frozen=True)
 class CardiacReport:
-    """All folds, scored and drawn.
+    """All trainings on all folds, scored and drawn.
 
     Attributes:
-        folds: by number.
-        samples: of the first fold, (kinds, classes, k, C, H, W) in [-1, 1].
+        trainings: by fold, then replicate.
+        samples: of the first, (kinds, classes, k, C, H, W) in [-1, 1].
         charts: by section of the page.
     """
 
-    folds: Sequence[Fold]
+    trainings: Sequence[Fold]
     scores: Scores
     findings: Findings
     samples: np.ndarray
@@ -53,31 +57,34 @@ class CardiacReport:
         Raises:
             UserError: the folds do not belong together.
         """
-        by_fold = sorted(((Fold.load(path), path) for path in directories), key=lambda pair: pair[0].fold)
-        folds, paths = zip(*by_fold, strict=True)
-        _check_alike(folds)
-        scores = score(folds)
-        classes, networks = folds[0].classes, list(scores.accuracy)
+        loaded = sorted(((Fold.load(path), path) for path in directories), key=lambda pair: _place(pair[0]))
+        trainings, paths = zip(*loaded, strict=True)
+        _check_alike(trainings)
+        scores, findings = score(trainings), Findings.find(trainings)
+        first = trainings[0]
+        classes, networks = first.classes, list(scores.accuracy)
+        refined = next(each.ratio for each in first.classifications if each.training_set == "simgan")
         egan = {name: _histories(paths, f"egan-{name}") for name in classes}
         simgan = _histories(paths, "simgan")
         classifiers = {
-            network: {name: _histories(paths, f"{network}-{name}") for name in published.SET_NAMES}
-            for network in networks
+            network: {name: _histories(paths, f"{network}-{name}") for name in sets}
+            for network, sets in scores.accuracy.items()
         }
         return cls(
-            folds=folds,
+            trainings=trainings,
             scores=scores,
-            findings=Findings.find(folds),
+            findings=findings,
             samples=np.load(paths[0] / "samples.npy"),
             steps={
                 "E-GAN, generations": _length(egan[classes[0]]),
-                "E-GAN, survivors chosen by": folds[0].selection,
+                "E-GAN, survivors chosen by": first.selection,
                 "SimGAN, optimiser steps": _length(simgan),
                 "Classifiers, updates": _length(classifiers[networks[0]]["none"]),
             },
             charts={
+                "people": area_charts(findings),
                 "accuracy": accuracy_charts(scores),
-                "ratio": ratio_charts(scores),
+                "ratio": ratio_charts(scores, findings, refined),
                 "egan": egan_charts(egan, windows),
                 "survivors": survivor_charts(egan, windows),
                 "simgan": refiner_charts(simgan, windows),
@@ -99,7 +106,9 @@ class CardiacReport:
         return self.findings.as_json() | self.scores.as_json() | paper
 
     def headline_metrics(self) -> dict[str, float]:
-        """The primary comparison, mean scores by `<metric>/<network>/<training set>`, and the majority line."""
+        """The primary comparison, and mean scores by `<metric>/<network>/<training set>`: of people by `people/…` and
+        `external/…`, else image by image; and the majority line.
+        """
         change = self.findings.primary.change
         low, high = ends(change)
         primary = {
@@ -115,6 +124,14 @@ class CardiacReport:
             for name, summary in sets.items()
             if summary.mean is not None
         }
+        values |= {
+            f"{whom}/{metric}/{network}/{name}": value
+            for whom, scores in (("people", self.findings.scores), ("external", self.findings.external))
+            for metric, table in scores.items()
+            for network, sets in table.items()
+            for name, value in sets.items()
+            if value is not None
+        }
         told = {f"primary/{name}": value for name, value in primary.items() if math.isfinite(value)}
         return told | {"majority": self.scores.majority.mean} | values
 
@@ -125,12 +142,12 @@ class CardiacReport:
 
     def html(self) -> str:
         """The page."""
-        first = self.folds[0]
+        first = self.trainings[0]
         return render(
             "cardiac.html.jinja",
             verdict=self.verdict,
             answer=answer(self.findings, self.scores),
-            best=best(self.scores),
+            best=best(self.findings, self.scores),
             findings=self.findings,
             margin=MARGIN,
             replicates=REPLICATES,
@@ -138,7 +155,10 @@ class CardiacReport:
             interval=interval,
             points=points,
             scores=self.scores,
-            folds=self.folds,
+            folds=[replicates[0] for replicates in by_fold(self.trainings).values()],
+            sets={name: published.SET_NAMES[name] for name in self.findings.areas[first.classifications[0].network]},
+            titles=TITLES,
+            replicated=len(by_fold(self.trainings)) < len(self.trainings),
             classes=first.classes,
             commonest=commonest(first),
             kinds=KINDS,
@@ -150,9 +170,9 @@ class CardiacReport:
         )
 
     def _training_images(self) -> dict[str, float]:
-        """Mean number of training images, over folds, by training set."""
+        """Mean number of training images, over all trainings, by training set."""
         counts: dict[str, list[int]] = {}
-        for fold in self.folds:
+        for fold in self.trainings:
             for each in fold.classifications:
                 counts.setdefault(each.training_set, []).append(each.images)
         return {name: float(np.mean(found)) for name, found in counts.items()}
@@ -160,7 +180,7 @@ class CardiacReport:
     def _save_confusion(self, directory: Path) -> None:
         """A file for each classifier and training set: a row an image, its true class and the answer."""
         rows: dict[str, list[tuple[str, str]]] = {}
-        for fold in self.folds:
+        for fold in self.trainings:
             for each in fold.classifications:
                 pairs = zip(each.labels, answers(each), strict=True)
                 named = [(fold.classes[actual], fold.classes[given]) for actual, given in pairs]
@@ -170,22 +190,35 @@ class CardiacReport:
                 csv.writer(stream, lineterminator="\n").writerows([("actual", "predicted"), *named])
 
 
-def _check_alike(folds: Sequence[Fold]) -> None:
-    """Assert that each fold is there once, with the same classes, classifiers and ratios."""
-    numbers = [fold.fold for fold in folds]
-    if len(set(numbers)) < len(numbers):
+def _check_alike(trainings: Sequence[Fold]) -> None:
+    """Assert that each training is there once, every fold's as often as another's, with the same classes, classifiers,
+    ratios and people.
+    """
+    places = [_place(fold) for fold in trainings]
+    if len(set(places)) < len(places):
+        numbers = [fold for fold, _ in places]
         raise UserError(f"A fold was given twice, among {numbers}; give each fold's gathered folder once.")
-    for fold in folds[1:]:
-        if _shape(fold) != _shape(folds[0]):
+    replicates = {fold: [_place(each)[1] for each in found] for fold, found in by_fold(trainings).items()}
+    first = trainings[0]
+    for fold in trainings[1:]:
+        here, there = replicates[first.fold], replicates[fold.fold]
+        if here != there:
+            raise UserError(f"Fold {first.fold} has the trainings {here}, fold {fold.fold} {there}; give every fold's.")
+        if _shape(fold) != _shape(first):
             raise UserError(
-                f"Folds {folds[0].fold} and {fold.fold} differ in their classes, classifiers or ratios; "
+                f"Folds {first.fold} and {fold.fold} differ in their classes, classifiers, ratios or external people; "
                 "gather both from one pipeline."
             )
+
+
+def _place(fold: Fold) -> tuple[int, int]:
+    return fold.fold, fold.replicate
 
 
 def _shape(fold: Fold) -> tuple[Any, ...]:
     return (
         fold.classes,
+        fold.external_people,
         [(each.network, each.training_set) for each in fold.classifications],
         [(each.network, each.augmented, each.ratio) for each in fold.points],
     )

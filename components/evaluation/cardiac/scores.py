@@ -1,6 +1,6 @@
 """Scores of classifiers over folds, image by image as in the paper: accuracy, and what it hides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,10 +21,10 @@ class Scores:
     """Scores of every classifier on every training set.
 
     Attributes:
-        accuracy, balanced_accuracy, auc: by network and training set; fractions.
+        accuracy, balanced_accuracy, auc: by network and training set; fractions, a fold's the mean over its trainings.
         majority: accuracy of always answering the training part's commonest class.
         ratio, ratio_augmented: Figure 7, accuracy by network and ratio, without and with classic augmentation.
-        confusion: counts[true class][answer], summed over the folds.
+        confusion: counts[true class][answer], summed over the folds and their trainings.
     """
 
     accuracy: Table
@@ -45,16 +45,24 @@ class Scores:
 
 
 def score(folds: Sequence[Fold]) -> Scores:
-    """Score folds that hold the same classifiers and ratios."""
+    """Score trainings that hold the same classifiers and ratios, each fold's as many."""
     return Scores(
         accuracy=_table(folds, accuracy),
         balanced_accuracy=_table(folds, balanced_accuracy),
         auc=_table(folds, auc),
-        majority=summarise(majority(fold) for fold in folds),
+        majority=summarise(majority(first) for first, *_ in by_fold(folds).values()),
         ratio=_curves(folds, augmented=False),
         ratio_augmented=_curves(folds, augmented=True),
         confusion=_confusion(folds),
     )
+
+
+def by_fold(folds: Iterable[Fold]) -> dict[int, list[Fold]]:
+    """The trainings of every fold, in their order."""
+    found: dict[int, list[Fold]] = {}
+    for fold in folds:
+        found.setdefault(fold.fold, []).append(fold)
+    return found
 
 
 def accuracy(result: Classification) -> float:
@@ -99,23 +107,32 @@ def majority(fold: Fold) -> float:
 
 def _table(folds: Sequence[Fold], metric: Any) -> Table:
     """`metric` of every classification, summarised over the folds."""
-    values: dict[Network, dict[TrainingSet, list[float | None]]] = {}
-    for fold in folds:
-        for each in fold.classifications:
-            values.setdefault(each.network, {}).setdefault(each.training_set, []).append(metric(each))
-    return {network: {name: summarise(found) for name, found in sets.items()} for network, sets in values.items()}
+    found = [
+        (fold.fold, each.network, each.training_set, metric(each)) for fold in folds for each in fold.classifications
+    ]
+    return over_folds(found)
 
 
 def _curves(folds: Sequence[Fold], augmented: bool) -> dict[Network, dict[int, Summary]]:
     """Accuracy by ratio: the sweep's points, and those that the tables' own training sets are already."""
-    own_sets = ("classic",) if augmented else ("none", "egan")
-    values: dict[Network, dict[int, list[float]]] = {}
+    own_sets = ("classic", "egan") if augmented else ("none",)
+    found = []
     for fold in folds:
         own = [(each, accuracy(each)) for each in fold.classifications if each.training_set in own_sets]
         swept = [(point, point.accuracy) for point in fold.points if point.augmented == augmented]
-        for each, value in (*own, *swept):
-            values.setdefault(each.network, {}).setdefault(each.ratio, []).append(value)
-    return {network: {ratio: summarise(found) for ratio, found in curve.items()} for network, curve in values.items()}
+        found += [(fold.fold, each.network, each.ratio, value) for each, value in (*own, *swept)]
+    return over_folds(found)
+
+
+def over_folds(found: Iterable[tuple[int, Network, Any, float | None]]) -> dict[Network, dict[Any, Summary]]:
+    """Values by fold, network and what else tells them apart; mean over a fold's, summarised over the folds."""
+    values: dict[Network, dict[Any, dict[int, list[float | None]]]] = {}
+    for fold, network, key, value in found:
+        values.setdefault(network, {}).setdefault(key, {}).setdefault(fold, []).append(value)
+    return {
+        network: {key: summarise(summarise(each).mean for each in folds.values()) for key, folds in table.items()}
+        for network, table in values.items()
+    }
 
 
 def _confusion(folds: Sequence[Fold]) -> dict[Network, dict[TrainingSet, list[list[int]]]]:

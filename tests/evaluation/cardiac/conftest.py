@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.core.images import ImageSet
+from components.core.images import EXTERNAL, ImageSet
 
 CLASSES = ("non-patient", "patient")
 NETWORKS = ("resnet50", "xception")
 SETS = ("none", "classic", "egan", "simgan")
+CONTROLS = ("oracle", "repeat")
 MUTATIONS = ("minimax", "heuristic", "least_squares")
 
 
 @dataclass
 class Cohort:
-    """Everything that stands before `gather`, for every fold.
+    """Everything that stands before `gather`, for every fold and replicate.
 
     Attributes:
+        sets: the training sets.
+        external: external people of each class, with two slices each.
         accuracy: chance of a right answer, by training set.
     """
 
@@ -32,18 +35,29 @@ class Cohort:
     fold_count: int
     steps: int = 60
     ratios: Sequence[int] = (1, 2)
-    accuracy: dict[str, float] = field(default_factory=lambda: dict(zip(SETS, (0.70, 0.74, 0.78, 0.80), strict=True)))
+    sets: Sequence[str] = SETS
+    external: int = 0
+    accuracy: dict[str, float] = field(
+        default_factory=lambda: dict(zip((*SETS, *CONTROLS), (0.70, 0.74, 0.78, 0.80, 0.95, 0.74), strict=True))
+    )
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(0)
         groups = np.array([f"patient{index // 3:03d}" for index in range(len(self.images))])
         folds = np.array([index // 3 % self.fold_count for index in range(len(self.images))])
-        self.real = ImageSet(self.images, self.labels, CLASSES, groups, folds)
+        others = np.arange(4 * self.external)
+        self.real = ImageSet(
+            np.concatenate([self.images, self.images[others % len(self.images)]]),
+            np.concatenate([self.labels, others // 2 % 2]),
+            CLASSES,
+            np.concatenate([groups, np.array([f"external{index // 2:03d}" for index in others], dtype=np.str_)]),
+            np.concatenate([folds, np.full(len(others), EXTERNAL)]),
+        )
         self.real.save(self.root / "data")
 
-    def inputs(self, fold: int) -> dict[str, Any]:
+    def inputs(self, fold: int, replicate: int = 0) -> dict[str, Any]:
         """The arguments of `gather`, without parameters."""
-        root = self.root / f"fold-{fold}"
+        root = self.root / (f"fold-{fold}-{replicate}" if replicate else f"fold-{fold}")
         origin = self.real.training(fold).digest()
         self._generated(fold, origin, noise=0.35).save(root / "synthetic")
         self._generated(fold, origin, noise=0.12).save(root / "refined")
@@ -53,7 +67,7 @@ class Cohort:
             self._model(root / f"generator-{name}", origin, label=name, selection="fitness")
             self._egan_history(root / f"generator-{name}")
         for network in NETWORKS:
-            for name in SETS:
+            for name in self.sets:
                 self._classification(root / f"{network}-{name}", origin, fold, network, name)
             self._sweep(root / f"sweep-{network}", fold, network)
         return {
@@ -61,9 +75,10 @@ class Cohort:
             "generators": [root / f"generator-{name}" for name in CLASSES],
             "synthetic": root / "synthetic",
             "refined": root / "refined",
-            "classifications": [root / f"{network}-{name}" for network in NETWORKS for name in SETS],
+            "classifications": [root / f"{network}-{name}" for network in NETWORKS for name in self.sets],
             "sweeps": [root / f"sweep-{network}" for network in NETWORKS],
             "fold": fold,
+            "replicate": replicate,
         }
 
     def _generated(self, fold: int, origin: str, noise: float) -> ImageSet:
@@ -104,22 +119,26 @@ class Cohort:
         _write_history(directory, columns)
 
     def _classification(self, directory: Path, origin: str, fold: int, network: str, name: str) -> None:
-        labels = self.real.test(fold).labels
-        right = self.random.random(len(labels)) < self.accuracy[name]
-        sure = 0.5 + 0.5 * self.random.random(len(labels))
-        of_patient = np.where(right == (labels == 1), sure, 1 - sure)
         self._model(directory, origin, kind=network)
         self._history(directory, loss=(0.7, 0.1), accuracy=(0.6, 0.98))
         result = {
             "network": network,
             "training_set": name,
             "fold": fold,
-            "ratio": {"egan": 3, "simgan": 4}.get(name, 0),
-            "images": len(self.real.training(fold)) * (1 + SETS.index(name)),
-            "labels": labels.tolist(),
-            "probabilities": np.stack([1 - of_patient, of_patient], axis=1).tolist(),
+            "ratio": {"none": 0, "classic": 0, "egan": 3}.get(name, 4),
+            "images": len(self.real.training(fold)) * (1 + self.sets.index(name)),
+            **self._answers(fold, self.accuracy[name]),
+            "external": self._answers(EXTERNAL, self.accuracy[name]),
         }
         (directory / "result.json").write_text(json.dumps(result))
+
+    def _answers(self, part: int, accuracy: float) -> dict[str, Any]:
+        """Labels of a part's images, and probabilities that are right so often."""
+        labels = self.real.test(part).labels
+        right = self.random.random(len(labels)) < accuracy
+        sure = 0.5 + 0.5 * self.random.random(len(labels))
+        of_patient = np.where(right == (labels == 1), sure, 1 - sure)
+        return {"labels": labels.tolist(), "probabilities": np.stack([1 - of_patient, of_patient], axis=1).tolist()}
 
     def _sweep(self, directory: Path, fold: int, network: str) -> None:
         directory.mkdir(parents=True)
@@ -128,12 +147,12 @@ class Cohort:
                 "network": network,
                 "fold": fold,
                 "ratio": ratio,
-                "augmented": augmented,
+                "augmented": True,
                 "images": 100 * (1 + ratio),
-                "accuracy": float(0.72 + 0.03 * ratio - 0.005 * ratio**2 + 0.02 * augmented + 0.01 * fold),
+                "accuracy": float(0.72 + 0.03 * ratio - 0.005 * ratio**2 + 0.01 * fold),
                 "balanced_accuracy": 0.6,
+                "probabilities": self._answers(fold, 0.75)["probabilities"],
             }
-            for augmented in (False, True)
             for ratio in self.ratios
         ]
         (directory / "points.json").write_text(json.dumps(points))
@@ -148,7 +167,7 @@ def _write_history(directory: Path, columns: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture(scope="session")
 def make_cohort() -> Callable[..., Cohort]:
-    """Make a cohort of 24 small images in a folder; `fold_count` and the fields of `Cohort` are the caller's."""
+    """Make a cohort of 24 small images in folds; `fold_count` and the fields of `Cohort` are the caller's."""
 
     def make(root: Path, **fields: Any) -> Cohort:
         images = np.random.default_rng(1).uniform(-1, 1, (24, 1, 8, 8)).astype(np.float32)

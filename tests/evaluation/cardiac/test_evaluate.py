@@ -5,17 +5,27 @@ import re
 import shutil
 import statistics
 
+import numpy as np
 import pytest
 from rich.console import Console
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 from components.core.errors import UserError
 from components.core.storage import digest_path
 from components.evaluation.cardiac.report import CardiacReport
-from components.evaluation.step import EvaluateParams, GatherParams, evaluate, gather
+from components.evaluation.step import CollectParams, EvaluateParams, GatherParams, collect, evaluate, gather
 from pipelines.cardiac import summary
 
+SETS, CONTROLS = ("none", "classic", "egan", "simgan"), ("oracle", "repeat")
 PARAMS = EvaluateParams(windows=10)
 GATHER = GatherParams(shown_images=2, network="xception", training_set="simgan")
+
+
+def report_on(folds, out, replicate=0):
+    """Collect one replicate's gathered folds, and evaluate them."""
+    collected = out.parent / f"{out.name}-collected" / str(replicate)
+    collect(CollectParams(), folds=folds, replicate=replicate, out=collected)
+    evaluate(PARAMS, replicates=list(collected.parent.iterdir()), out=out)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +35,7 @@ def root(home, make_cohort, tmp_path_factory):
     cohort = make_cohort(root, fold_count=2)
     for fold in (0, 1):
         gather(GATHER, out=root / f"gathered-{fold}", **cohort.inputs(fold))
-    evaluate(PARAMS, folds=[root / "gathered-0", root / "gathered-1"], out=root / "out")
+    report_on([root / "gathered-0", root / "gathered-1"], root / "out")
     return root
 
 
@@ -69,9 +79,13 @@ def test_metrics_have_the_promised_shape(out):
         for network in ("resnet50", "xception"):
             assert list(metrics[metric][network]) == ["none", "classic", "egan", "simgan"]
             assert set(metrics[metric][network]["none"]) == {"mean", "std", "folds"}
-    own = {ratio: metrics["accuracy"]["xception"][name]["mean"] for ratio, name in (("0", "none"), ("3", "egan"))}
-    assert metrics["ratio"]["xception"] == pytest.approx({"1": 0.75, "2": 0.765} | own)
-    assert metrics["ratio_augmented"]["xception"]["0"] == metrics["accuracy"]["xception"]["classic"]["mean"]
+    own = {name: metrics["accuracy"]["xception"][name]["mean"] for name in ("none", "classic", "egan")}
+    assert metrics["ratio"]["xception"] == {"0": own["none"]}
+    swept = {"0": own["classic"], "1": 0.75, "2": 0.765, "3": own["egan"]}
+    assert metrics["ratio_augmented"]["xception"] == pytest.approx(swept)
+    assert metrics["ratio_auc"]["xception"].keys() == swept.keys()
+    assert metrics["ratio_auc"]["xception"]["0"] == pytest.approx(metrics["people"]["auc"]["xception"]["classic"])
+    assert "external" not in metrics and "control" not in metrics
     assert metrics["majority"]["mean"] == pytest.approx(0.75)
 
 
@@ -96,14 +110,92 @@ def test_mlflow_gets_the_primary_comparisons_numbers(gathered, out):
     }
 
 
+@pytest.fixture(scope="module")
+def apart(home, make_cohort, tmp_path_factory):
+    """As `root`: two replicates with controls and eight external people of each class."""
+    root = tmp_path_factory.mktemp("apart")
+    cohort = make_cohort(root, fold_count=2, sets=(*SETS, *CONTROLS), external=8)
+    for replicate in (0, 1):
+        folders = [root / f"gathered-{fold}-{replicate}" for fold in (0, 1)]
+        for fold, folder in enumerate(folders):
+            gather(GATHER, out=folder, **cohort.inputs(fold, replicate))
+        report_on(folders, root / "out", replicate)
+    return root
+
+
+def test_external_people_stand_apart_and_decide(apart):
+    metrics = read_metrics(apart / "out")
+    expected = {score: [] for score in ("auc", "accuracy", "balanced_accuracy")}
+    for path in apart.glob("fold-*/xception-egan/result.json"):
+        answers = json.loads(path.read_text())["external"]
+        people = np.array(answers["probabilities"])[:, 1].reshape(-1, 2).mean(axis=1)
+        labels = answers["labels"][::2]
+        expected["auc"].append(roc_auc_score(labels, people))
+        expected["accuracy"].append(accuracy_score(labels, people > 0.5))
+        expected["balanced_accuracy"].append(balanced_accuracy_score(labels, people > 0.5))
+    assert len(expected["auc"]) == 4
+    assert metrics["external"]["xception"]["egan"] == pytest.approx({n: np.mean(v) for n, v in expected.items()})
+    assert set(metrics["external"]["resnet50"]) == {*SETS, *CONTROLS}
+    assert metrics["primary"]["people"] == "external"
+    difference = [
+        metrics["external"][network]["simgan"]["auc"] - metrics["external"][network]["classic"]["auc"]
+        for network in ("resnet50", "xception")
+    ]
+    assert metrics["primary"]["estimate"] == pytest.approx(np.mean(difference))
+    assert metrics["out_of_fold"]["comparison"] == "simgan - classic"
+    assert metrics["control"]["comparison"] == "oracle - none"
+    assert "simgan - repeat" in [each["comparison"] for each in metrics["others"]]
+
+
+def test_the_report_shows_external_people_controls_and_what_they_say(apart, assert_sound):
+    page = (apart / "out" / "report.html").read_text()
+    assert_sound(page)
+    assert "<caption>16 external people</caption>" in page
+    assert "16 external people" in page[: page.index("<nav")] and "Control: " in page[: page.index("<nav")]
+    for words in (
+        "SimGAN over repeat",
+        "Oracle over real only<br><small>control",
+        "SimGAN over classic<br><small>the folds’ own",
+    ):
+        assert words in page
+
+
+def test_mlflow_and_the_terminal_get_the_scores_of_people(apart, root):
+    metrics = read_metrics(apart / "out")
+    folders = [*apart.glob("gathered-*")]
+    logged = CardiacReport.read(folders, PARAMS.windows).headline_metrics()
+    assert logged["external/auc/xception/oracle"] == metrics["external"]["xception"]["oracle"]["auc"]
+    assert logged["people/auc/xception/none"] == metrics["people"]["auc"]["xception"]["none"]
+    plain = read_metrics(root / "out")
+    areas = metrics["external"]["xception"]["egan"]["auc"], plain["people"]["auc"]["xception"]["egan"]
+    for given, area, whom in zip((metrics, plain), areas, ("external people", "the folds' test people"), strict=True):
+        console = Console(width=80, record=True, file=io.StringIO())
+        console.print(summary(given))
+        told = console.export_text()
+        assert f"AUC of {whom}, accuracy of test images" in told
+        assert f"{area:.3f}" in told and "…" not in told
+
+
+def test_folds_with_other_trainings_are_refused(apart, tmp_path):
+    with pytest.raises(UserError, match=r"Fold 0 has the trainings \[0, 1\], fold 1 \[0\]; give every fold's"):
+        CardiacReport.read([each for each in apart.glob("gathered-*") if each.name != "gathered-1-1"], 10)
+
+
+def test_a_fold_of_another_replicate_is_not_collected(apart, tmp_path):
+    with pytest.raises(UserError, match="Replicate 0 was given a fold of replicate 1"):
+        collect(CollectParams(), folds=[apart / "gathered-0-1"], replicate=0, out=tmp_path / "out")
+
+
 def test_a_second_evaluation_gives_the_same_bytes(gathered, out, tmp_path):
-    evaluate(PARAMS, folds=gathered, out=tmp_path / "again")
+    report_on(gathered, tmp_path / "again")
     assert digest_path(out) == digest_path(tmp_path / "again")
 
 
 def test_the_order_of_folds_does_not_matter(gathered, out, tmp_path):
-    evaluate(PARAMS, folds=gathered[::-1], out=tmp_path / "other")
+    report_on(gathered[::-1], tmp_path / "other")
     assert digest_path(out) == digest_path(tmp_path / "other")
+    collected = (tmp_path / "other-collected" / "0", out.parent / "out-collected" / "0")
+    assert len({digest_path(each) for each in collected}) == 1
 
 
 def test_the_report_is_sound_and_names_no_folder(root, page, assert_sound):
@@ -134,7 +226,7 @@ def test_every_chart_has_its_data_for_dvc(out):
 def test_one_fold_and_two_steps_are_enough(make_cohort, tmp_path):
     cohort = make_cohort(tmp_path, fold_count=2, steps=2, ratios=(1,))
     gather(GATHER, out=tmp_path / "gathered", **cohort.inputs(0))
-    evaluate(PARAMS, folds=[tmp_path / "gathered"], out=tmp_path / "out")
+    report_on([tmp_path / "gathered"], tmp_path / "out")
     metrics = read_metrics(tmp_path / "out")
     assert metrics["accuracy"]["resnet50"]["none"]["std"] == 0.0
     assert metrics["primary"]["verdict"].startswith("Open")
@@ -143,15 +235,15 @@ def test_one_fold_and_two_steps_are_enough(make_cohort, tmp_path):
 
 
 def test_a_fold_given_twice_is_refused(gathered, tmp_path):
-    with pytest.raises(UserError, match="A fold was given twice"):
-        evaluate(PARAMS, folds=[gathered[0], gathered[0]], out=tmp_path / "out")
+    with pytest.raises(UserError, match="Fold 0 was given twice"):
+        report_on([gathered[0], gathered[0]], tmp_path / "out")
 
 
 def test_folds_that_do_not_belong_together_are_refused(gathered, make_cohort, tmp_path):
     other = make_cohort(tmp_path / "elsewhere", fold_count=2, ratios=(5,))
     gather(GATHER, out=tmp_path / "stranger", **other.inputs(1))
     with pytest.raises(UserError, match="Folds 0 and 1 differ"):
-        evaluate(PARAMS, folds=[gathered[0], tmp_path / "stranger"], out=tmp_path / "out")
+        report_on([gathered[0], tmp_path / "stranger"], tmp_path / "out")
 
 
 def test_names_of_classes_are_escaped(gathered, tmp_path):
@@ -160,5 +252,5 @@ def test_names_of_classes_are_escaped(gathered, tmp_path):
         text = (folder / "fold.json").read_text().replace('"patient"', '"a<b"')
         (folder / "fold.json").write_text(text)
         (folder / "histories" / "egan-patient.csv").rename(folder / "histories" / "egan-a<b.csv")
-    evaluate(PARAMS, folds=folders, out=tmp_path / "out")
+    report_on(folders, tmp_path / "out")
     assert "a<b" not in (tmp_path / "out" / "report.html").read_text()

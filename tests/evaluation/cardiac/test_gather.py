@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from components.core.errors import UserError
+from components.core.images import EXTERNAL
 from components.core.storage import digest_path
 from components.evaluation.cardiac.fold import Fold
 from components.evaluation.step import GatherParams, gather
@@ -32,6 +33,41 @@ def test_a_fold_is_gathered_into_one_folder(cohort, tmp_path):
     ]
     assert np.load(tmp_path / "out" / "samples.npy").shape == (3, 2, 3, 1, 8, 8)  # 3: all there are of a class
     assert len(list((tmp_path / "out" / "histories").iterdir())) == 2 + 1 + 8
+
+
+def test_external_people_and_controls_are_gathered_where_there_are_some(make_cohort, tmp_path):
+    cohort = make_cohort(tmp_path, fold_count=2, sets=("none", "classic", "egan", "simgan", "repeat"), external=2)
+    gather(PARAMS, out=tmp_path / "out", **cohort.inputs(1, replicate=3))
+    fold = Fold.load(tmp_path / "out")
+    assert (fold.fold, fold.replicate) == (1, 3)
+    assert fold.external_people == tuple(cohort.real.test(EXTERNAL).groups)
+    assert fold.counts["external"] == {"non-patient": 4, "patient": 4}
+    assert len(fold.classifications) == 10
+    assert all(len(each.external.probabilities) == 8 for each in fold.classifications)
+
+
+def test_answers_for_other_external_people_are_refused(make_cohort, tmp_path):
+    inputs = make_cohort(tmp_path, fold_count=2, external=2).inputs(0)
+    path = tmp_path / "fold-0" / "resnet50-none" / "result.json"
+    rewrite(path, external={"labels": [], "probabilities": []})
+    with pytest.raises(UserError, match="resnet50 on none answered for other images than the external people's"):
+        gather(PARAMS, out=tmp_path / "out", **inputs)
+
+
+def test_a_sweep_of_other_images_is_refused(cohort, tmp_path):
+    inputs = cohort.inputs(0)
+    path = tmp_path / "fold-0" / "sweep-xception" / "points.json"
+    points = json.loads(path.read_text())
+    path.write_text(json.dumps([points[0] | {"probabilities": []}, *points[1:]]))
+    with pytest.raises(UserError, match="The sweep of xception answered for other images"):
+        gather(PARAMS, out=tmp_path / "out", **inputs)
+
+
+def test_a_control_that_one_network_lacks_is_named(make_cohort, tmp_path):
+    inputs = make_cohort(tmp_path, fold_count=2, sets=("none", "classic", "egan", "simgan", "repeat")).inputs(0)
+    inputs["classifications"] = [path for path in inputs["classifications"] if path.name != "xception-repeat"]
+    with pytest.raises(UserError, match="lacks classify of xception on repeat"):
+        gather(PARAMS, out=tmp_path / "out", **inputs)
 
 
 def test_the_chosen_classifier_is_shipped(cohort, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
-from components.evaluation.cardiac.fold import Classification, Fold
+from components.evaluation.cardiac.fold import Answers, Classification, Fold
 from components.evaluation.cardiac.people import People, gain, score_people
 
 SLICES = 3
@@ -13,10 +13,12 @@ def fold_of(number, answers, labels=LABELS):
     """A fold whose people have slices of their own; `answers` by network and set: a chance of 1 for every slice."""
     return Fold(
         fold=number,
+        replicate=0,
         origin="0" * 64,
         classes=("no", "yes"),
         counts={},
         people=[f"{number}-{person}" for person in np.repeat(np.arange(len(labels)), SLICES)],
+        external_people=[],
         selection="fitness",
         shipped=("resnet50", "none"),
         classifications=[
@@ -28,11 +30,27 @@ def fold_of(number, answers, labels=LABELS):
                 images=10,
                 labels=np.repeat(labels, SLICES),
                 probabilities=[(1 - each, each) for each in chances],
+                external={"labels": [], "probabilities": []},
             )
             for network, name, chances in answers
         ],
         points=[],
     )
+
+
+def with_external(fold, seeds, labels):
+    """The same fold with external people `e0`, `e1` …, of two slices each, in an order of the images of its own."""
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(labels)), 2))
+    answers = [np.random.default_rng(seed).random(len(order)) for seed in seeds]
+    results = [
+        each.model_copy(
+            update={"external": Answers(labels=labels[order], probabilities=[(1 - p, p) for p in given])},
+        )
+        for each, given in zip(fold.classifications, answers, strict=True)
+    ]
+    people = [f"e{person}" for person in order]
+    means = [np.array([given[order == person].mean() for person in range(len(labels))]) for given in answers]
+    return fold.model_copy(update={"classifications": tuple(results), "external_people": tuple(people)}), means
 
 
 def chances(seed):
@@ -82,6 +100,28 @@ def test_a_networks_results_on_one_set_are_its_trainings():
         for seeds in ((0, 1, 2), (3, 4, 5))
     ]
     assert gain(folds, "egan", "none", "auc").scope == "this recipe"
+
+
+def test_external_people_are_paired_over_all_folds_and_replicates():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    pairs = [("resnet50", "none"), ("resnet50", "egan")]
+    folds, means = [], []
+    for number in (0, 1, 0, 1):  # two replicates of two folds
+        fold = fold_of(number, [(*pair, chances(0)) for pair in pairs])
+        found, mean = with_external(fold, (10 * len(folds), 10 * len(folds) + 1), labels)
+        folds, means = [*folds, found], [*means, mean]
+    external = People.external(folds)
+    areas = np.array([[roc_auc_score(labels, each) for each in pair] for pair in means])
+    found = score_people([external], "auc")["resnet50"]
+    assert [found["none"], found["egan"]] == pytest.approx(areas.mean(axis=0))
+    change = gain([external], "egan", "none", "auc")
+    assert change.estimate == pytest.approx((areas[:, 1] - areas[:, 0]).mean())
+    assert change.replicates == 2
+    assert external.parts == 2 and external.answers["resnet50"]["none"].shape == (4, 6, 2)
+
+
+def test_without_external_people_there_are_none():
+    assert People.external([fold_of(0, [("resnet50", "none", chances(0))])]) is None
 
 
 def test_a_fold_without_one_class_is_left_out_of_auc_alone():

@@ -13,18 +13,21 @@ def answers_of(labels, patient_probabilities, network="resnet50", training_set="
         images=10,
         labels=labels,
         probabilities=[(1 - each, each) for each in patient_probabilities],
+        external={"labels": [], "probabilities": []},
     )
 
 
-def fold_of(number, classifications):
+def fold_of(number, classifications, replicate=0):
     labels = classifications[0].labels
     counts = {"no": labels.count(0), "yes": labels.count(1)}
     return Fold(
         fold=number,
+        replicate=replicate,
         origin="0" * 64,
         classes=("no", "yes"),
         counts={"training": {"no": 2, "yes": 8}, "test": counts},
         people=[str(index) for index in range(len(labels))],
+        external_people=[],
         selection="fitness",
         shipped=("resnet50", "none"),
         classifications=classifications,
@@ -49,6 +52,14 @@ def test_balanced_accuracy_averages_over_the_classes_present():
 
 def test_majority_answers_the_training_parts_commonest_class():
     assert majority(fold_of(0, [answers_of((0, 0, 0, 1), (0.1, 0.1, 0.1, 0.1))])) == pytest.approx(1 / 4)
+
+
+def test_a_folds_score_is_the_mean_over_its_trainings():
+    answers = {(0, 0): (0.9, 0.9), (0, 1): (0.9, 0.1), (1, 0): (0.1, 0.9), (1, 1): (0.9, 0.1)}  # right: 1, 0, 2, 0 of 2
+    folds = [fold_of(fold, [answers_of((0, 1), given)], number) for (fold, number), given in answers.items()]
+    found = score(folds)
+    assert found.accuracy["resnet50"]["none"].values == pytest.approx((0.25, 0.5))
+    assert found.majority.values == (0.5, 0.5)
 
 
 def test_confusion_is_summed_over_folds():
