@@ -1,5 +1,6 @@
 """Training of a classifier on labelled images, and its probabilities."""
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.swa_utils import update_bn
 
 from components.classification.params import ClassifierSection
 from components.core.contract import Run
@@ -49,6 +51,14 @@ class Classifier:
         self.network.train()
         return logits.softmax(dim=1)
 
+    def estimate_statistics(self, batches: Iterable[Tensor]) -> None:
+        """Let batch normalisation know these images' means and variances, and no others it has seen.
+
+        Args:
+            batches: (N, C, H, W) in [-1, 1]; each counts alike.
+        """
+        update_bn(batches, self.network)
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "network": self.network.state_dict(),
@@ -63,11 +73,19 @@ class Classifier:
 
 
 def fit(
-    network: nn.Module, images: Tensor, labels: Tensor, params: ClassifierSection, run: Run, name: str = "training"
+    network: nn.Module,
+    sources: Sequence[Batches],
+    params: ClassifierSection,
+    run: Run,
+    *,
+    augment: Callable[[list[Tensor]], list[Tensor]],
+    name: str = "training",
 ) -> tuple[Classifier, History]:
-    """Train a network on images (N, C, H, W), floats in [-1, 1] or uint8, and labels (N,); resumable.
+    """Train a network; resumable.
 
     Args:
+        sources: of images (N, C, H, W), floats in [-1, 1] or uint8, and labels (N,).
+        augment: makes one batch, images as floats and labels, of those of all sources.
         name: of the checkpoint, where a step trains more than once.
     """
     classifier = Classifier(
@@ -76,14 +94,5 @@ def fit(
         weight_decay=params.weight_decay,
         updates=params.updates,
     )
-    batches = Batches(images.to(device()), labels.to(device()), batch_size=params.batch_size, seed=run.seed)
-    history = train(
-        classifier,
-        [batches],
-        params,
-        run,
-        steps=params.updates,
-        augment=lambda batch: [as_floats(batch[0]), batch[1]],
-        name=name,
-    )
+    history = train(classifier, sources, params, run, steps=params.updates, augment=augment, name=name)
     return classifier, history

@@ -15,7 +15,23 @@ class Ratios(Section):
     """Generated images per real one in the training sets that have some."""
 
     egan: int = Field(ge=1)
-    simgan: int = Field(ge=1)
+    simgan: int = Field(ge=1, description="that of the controls `oracle` and `repeat`, too")
+
+    def of(self, training_set: TrainingSet) -> int:
+        """The ratio of a training set; 0 where nothing joins the real images."""
+        return {"none": 0, "classic": 0, "egan": self.egan}.get(training_set, self.simgan)
+
+
+class Augmentation(Section):
+    """Conventional augmentation, on the fly: flips always, and these; see `components.core.training.vary`.
+
+    Paper 1 has flips and shifts of 0.02 alone (`rotation`, `scaling` and `intensity` of 0).
+    """
+
+    rotation: float = Field(ge=0, le=180, description="largest angle to either side, in degrees")
+    shift: float = Field(ge=0, le=0.5, description="largest one along either axis, in image sides")
+    scaling: float = Field(ge=0, le=1, description="largest change of size, as a fraction")
+    intensity: float = Field(ge=0, le=1, description="largest change of gamma and of contrast, as a fraction")
 
 
 class ClassifierSection(TrainingSection):
@@ -30,10 +46,11 @@ class ClassifyParams(ClassifierSection):
     """Settings of both classifiers; paper 1 trains them from scratch and publishes none.
 
     We read: every training set gets the same number of updates, so that only its images make the difference.
+    `batch_size` counts real images; where there are generated ones, as many of them join each batch.
     """
 
     width: float = Field(gt=0, le=1, description="factor on every channel count; 1 is the published network")
-    translation: float = Field(ge=0, le=0.5, description="largest shift in classic augmentation, in image sides")
+    augmentation: Augmentation
     ratios: Ratios
 
 
@@ -53,6 +70,6 @@ SweepRatios = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
 
 
 class SweepParams(ClassifyParams):
-    """The classifiers' settings, and the points of Figure 7 beside the training sets `none`, `classic` and `egan`."""
+    """The classifiers' settings, and the points of Figure 7 beside the training sets `classic` and `egan`."""
 
     sweep_ratios: SweepRatios = Field(description="synthetic images per real one")

@@ -13,6 +13,8 @@ class ResNet50(nn.Module):
 
     He et al. halve the resolution in the first 1×1 convolution of a stage, and so does this network
     (later variants, often called "b" or "v1.5", do it in the 3×3 convolution).
+    Each block begins as its shortcut: the last γ of its body is 0 (Goyal et al. 2017, "Accurate, large minibatch SGD",
+    section 5.1), without which a few hundred updates leave the network half trained.
     `width` scales every hidden channel count; 1.0 is the published network.
     """
 
@@ -35,6 +37,8 @@ class ResNet50(nn.Module):
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if isinstance(module, Bottleneck):
+                nn.init.zeros_(module.body[-1][1].weight)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classify(self.features(images))

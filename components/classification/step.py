@@ -30,13 +30,26 @@ def classify(
     network: Network,
     training_set: TrainingSet,
 ) -> None:
-    """Train one network on one training set of one fold and test it on the fold's test part."""
+    """Train one network on one training set of one fold and test it on the fold's test part and on external people.
+
+    `none` are the real images; `classic` varies them on the fly, and so does every set where others join them:
+    `egan` and `simgan` generated ones, `oracle` those of further simulated people, `repeat` the real ones again.
+    """
     from components.classification.trial import Trial
     from components.core.images import save_model
 
-    trial = Trial(data, generated, fold, network, params, run)
-    ratio = getattr(params.ratios, training_set, 0)
-    outcome = trial.conduct(ratio, classic=training_set == "classic", name="training")
+    trial = Trial(data, fold, network, params, run)
+    ratio = params.ratios.of(training_set)
+    match training_set:
+        case "none" | "classic":
+            added = None
+        case "egan" | "simgan":
+            added = trial.generated(generated, ratio)
+        case "oracle":
+            added = trial.oracle(ratio)
+        case "repeat":
+            added = trial.repeat(ratio)
+    outcome = trial.conduct(added, augmented=training_set != "none", name="training")
     outcome.history.save(run.out / "history.csv")
     save_model(run.out, outcome.network, trial.config, origin=trial.origin, kind=network)
     _write_json(
@@ -47,8 +60,9 @@ def classify(
             "fold": fold,
             "ratio": ratio,
             "images": outcome.images,
-            "labels": trial.test_labels,
+            "labels": trial.test.labels.tolist(),
             "probabilities": outcome.probabilities.tolist(),
+            "external": {"labels": trial.external.labels.tolist(), "probabilities": outcome.external.tolist()},
         },
     )
     run.journal.metrics(outcome.scores, step=params.updates)
@@ -58,30 +72,34 @@ def classify(
 def sweep(
     params: SweepParams, run: Run, *, data: Path, generated: Path, fold: int, replicate: int, network: Network
 ) -> None:
-    """Train one network with every ratio of synthetic images, with and without classic augmentation (Figure 7).
+    """Train one network with every ratio of synthetic images (Figure 7), all augmented on the fly as `classic`.
 
-    The ratio of the training set `egan` is left out where it would be that set again.
+    Figure 7's curve begins with the training set `classic`, and the ratio of `egan` is that set, so it is left out.
+    The paper's other curve, without conventional augmentation, has its beginning alone: the training set `none`.
     """
     from components.classification.trial import Trial
+    from components.core.errors import UserError
 
-    trial = Trial(data, generated, fold, network, params, run)
+    ratios = [ratio for ratio in params.sweep_ratios if ratio != params.ratios.egan]
+    if not ratios:
+        raise UserError(
+            f"cardiac.sweep.ratios has {params.ratios.egan} alone, which the training set 'egan' has; add another."
+        )
+    trial = Trial(data, fold, network, params, run)
     points = []
-    for classic in (False, True):
-        for ratio in params.sweep_ratios:
-            if not classic and ratio == params.ratios.egan:
-                continue
-            name = f"ratio-{ratio}-{'classic' if classic else 'plain'}"
-            outcome = trial.conduct(ratio, classic=classic, name=name)
-            point = {
-                "network": network,
-                "fold": fold,
-                "ratio": ratio,
-                "augmented": classic,
-                "images": outcome.images,
-            }
-            points.append(point | outcome.scores)
-            curves = {f"{score}{'_classic' if classic else ''}": value for score, value in outcome.scores.items()}
-            run.journal.metrics(curves, step=ratio)
+    for ratio in ratios:
+        outcome = trial.conduct(trial.generated(generated, ratio), augmented=True, name=f"ratio-{ratio}")
+        point = {
+            "network": network,
+            "fold": fold,
+            "ratio": ratio,
+            "augmented": True,
+            "images": outcome.images,
+            "labels": trial.test.labels.tolist(),
+            "probabilities": outcome.probabilities.tolist(),
+        }
+        points.append(point | outcome.scores)
+        run.journal.metrics(outcome.scores, step=ratio)
     _write_json(run.out / "points.json", points)
 
 
@@ -92,7 +110,7 @@ def train_concept(params: ConceptParams, run: Run, *, data: Path, concepts: Conc
     from components.classification.concept import ConceptNetwork
     from components.classification.trial import scores, tensors
     from components.core.images import TEST_FOLD, ImageSet, save_model
-    from components.core.training import device, seed_draws
+    from components.core.training import Batches, as_floats, device, seed_draws
 
     images = ImageSet.load(data)
     training, test = images.training(TEST_FOLD), images.test(TEST_FOLD)
@@ -101,9 +119,11 @@ def train_concept(params: ConceptParams, run: Run, *, data: Path, concepts: Conc
     config = {"classes": len(images.classes), "in_channels": images.images.shape[1], "width": params.width}
     seed_draws(run, "network")
     network = ConceptNetwork(**config)
-    classifier, history = fit(network, *tensors(training), params, run)
+    shown = [tensor.to(device()) for tensor in tensors(training)]
+    batches = Batches(*shown, batch_size=params.batch_size, seed=run.seed)
+    classifier, history = fit(network, [batches], params, run, augment=lambda batch: [as_floats(batch[0]), batch[1]])
     probabilities = classifier.predict(tensors(test)[0].to(device())).double().cpu().numpy()
-    tested = scores(test.labels, probabilities)
+    tested = scores(test, probabilities)
     history.save(run.out / "history.csv")
     save_model(run.out, network, config, origin=origin, concepts=concepts)
     _write_json(run.out / "result.json", {"concepts": concepts, "classes": images.classes, **tested})

@@ -6,6 +6,7 @@ from pytorchcv.models.resnet import resnet50
 from pytorchcv.models.xception import xception
 
 from components.classification.networks import NETWORKS
+from components.classification.resnet50 import Bottleneck
 from components.core.errors import UserError
 
 
@@ -41,6 +42,16 @@ def test_small_widths_learn_from_small_grey_images(name, width):
     logits.sum().backward()
     assert logits.shape == (4, 2)
     assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_a_new_resnets_blocks_are_their_shortcuts():
+    network = NETWORKS["resnet50"](classes=2, in_channels=1, width=0.125)
+    blocks = [block for block in network.features if isinstance(block, Bottleneck)]
+    features = torch.rand(2, 32, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(blocks[1](features), features)
+    assert len(blocks) == 16
+    assert not any(block.body[-1][1].weight.any() for block in blocks)
 
 
 def test_width_must_be_positive(name):

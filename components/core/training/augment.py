@@ -1,4 +1,6 @@
-"""What is done to image batches (N, C, H, W) on the fly: scaling; crops; augmentation by flips and small shifts."""
+"""What is done to image batches (N, C, H, W) on the fly: scaling; crops; flips, turns, shifts, changes of grey."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -17,9 +19,32 @@ def flip_and_shift(images: Tensor, largest_shift: float) -> Tensor:
         images: (N, C, H, W).
         largest_shift: along either axis, as a fraction of the image's side.
     """
-    count = len(images)
-    signs = torch.randint(0, 2, (count, 2), device=images.device) * 2.0 - 1.0
-    return _resample(images, signs, _random_shifts(count, largest_shift, images.device))
+    flips = torch.diag_embed(_random_signs(images))
+    return _resample(images, flips, _random_shifts(images, largest_shift))
+
+
+def vary(images: Tensor, *, rotation: float, shift: float, scaling: float, intensity: float) -> Tensor:
+    """Each image flipped, turned, scaled and shifted at random in one interpolation, then its grey values changed.
+
+    With probability ½ each an image is flipped horizontally and vertically; all else is drawn uniformly, sizes and
+    γ on a logarithmic scale. Grey values x in [0, 1] become x^γ, then contrast · x + brightness, clipped.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1].
+        rotation: largest angle to either side, in degrees.
+        shift: largest one along either axis, as a fraction of the image's side.
+        scaling: largest change of size, as a fraction.
+        intensity: largest change of γ and of contrast, as a fraction; that of brightness is half of it.
+    """
+    angles = _uniform(images, 1).squeeze(1) * math.radians(rotation)
+    sizes = _factors(images, scaling)
+    turns = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=1).view(-1, 2, 2)
+    transforms = turns * sizes[:, None, None] * _random_signs(images)[:, None, :]
+    moved = _resample(images, transforms, _random_shifts(images, shift))
+    grey = ((moved + 1) / 2).clamp(0, 1)  # a negative one, by rounding, has no power
+    gamma, contrast = (_factors(images, intensity)[:, None, None, None] for _ in range(2))
+    brightness = _uniform(images, 1)[:, :, None, None] * intensity / 2
+    return (grey**gamma * contrast + brightness).clamp(0, 1) * 2 - 1
 
 
 def crop_and_flip(images: Tensor, side: int) -> Tensor:
@@ -45,22 +70,32 @@ def centre_crop(images: Tensor, side: int) -> Tensor:
     return images[..., top : top + side, left : left + side]
 
 
-def classic_copies(images: Tensor, largest_shift: float) -> Tensor:
-    """The images, then all flipped horizontally, all flipped vertically, all shifted at random: (4N, C, H, W)."""
-    count = len(images)
-    unflipped = torch.ones(count, 2, device=images.device)
-    shifted = _resample(images, unflipped, _random_shifts(count, largest_shift, images.device))
-    return torch.cat([images, images.flip(-1), images.flip(-2), shifted])
+def _uniform(images: Tensor, count: int) -> Tensor:
+    """(N, count) numbers in [-1, 1], for N images."""
+    return torch.rand(len(images), count, device=images.device) * 2 - 1
 
 
-def _random_shifts(count: int, largest: float, device: torch.device) -> Tensor:
+def _random_signs(images: Tensor) -> Tensor:
+    """(N, 2), each 1 or −1."""
+    return torch.randint(0, 2, (len(images), 2), device=images.device) * 2.0 - 1.0
+
+
+def _random_shifts(images: Tensor, largest: float) -> Tensor:
     """(N, 2) shifts in [-largest, largest], in sides of the image."""
-    return (torch.rand(count, 2, device=device) * 2 - 1) * largest
+    return _uniform(images, 2) * largest
 
 
-def _resample(images: Tensor, signs: Tensor, shifts: Tensor) -> Tensor:
-    """Mirror by `signs` (N, 2; −1 mirrors) and shift by `shifts` (N, 2), x before y; the border is continued."""
+def _factors(images: Tensor, change: float) -> Tensor:
+    """(N,) factors between 1 / (1 + change) and 1 + change."""
+    return torch.exp(_uniform(images, 1).squeeze(1) * math.log1p(change))
+
+
+def _resample(images: Tensor, transforms: Tensor, shifts: Tensor) -> Tensor:
+    """Take each pixel from where `transforms` (N, 2, 2) and `shifts` (N, 2) lead, x before y; the border is continued.
+
+    Positions count from the image's centre; shifts are in sides of the image.
+    """
     # grid_sample's coordinates run from −1 to 1: a side is two units long.
-    transform = torch.cat([torch.diag_embed(signs), 2 * shifts.unsqueeze(-1)], dim=-1)
-    grid = F.affine_grid(transform, list(images.shape), align_corners=False)
+    affine = torch.cat([transforms, 2 * shifts.unsqueeze(-1)], dim=-1)
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
