@@ -23,15 +23,13 @@ class Ratios(Section):
 
 
 class Augmentation(Section):
-    """Conventional augmentation, on the fly: flips always, and these; see `components.core.training.vary`.
+    """Conventional augmentation, on the fly: horizontal and vertical flips always, and these.
 
-    Paper 1 has flips and shifts of 0.02 alone (`rotation`, `scaling` and `intensity` of 0).
+    Paper 1 has flips and shifts of 0.02, and no rotation.
     """
 
     rotation: float = Field(ge=0, le=180, description="largest angle to either side, in degrees")
     shift: float = Field(ge=0, le=0.5, description="largest one along either axis, in image sides")
-    scaling: float = Field(ge=0, le=1, description="largest change of size, as a fraction")
-    intensity: float = Field(ge=0, le=1, description="largest change of gamma and of contrast, as a fraction")
 
 
 class ClassifierSection(TrainingSection):

@@ -15,7 +15,7 @@ from components.classification.params import ClassifyParams
 from components.core.contract import Run, derive_seed
 from components.core.errors import UserError
 from components.core.images import EXTERNAL, RESERVE, ImageSet
-from components.core.training import Batches, History, as_floats, device, seed_draws, vary
+from components.core.training import Batches, History, as_floats, device, flip_turn_and_shift, seed_draws
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ class Trial:
         def join(batch: list[Tensor]) -> list[Tensor]:
             parts = [as_floats(images) for images in batch[::2]]
             if augmented:  # the real ones first: their draws hang on nothing that joins them
-                parts = [vary(images, **self._params.augmentation.model_dump()) for images in parts]
+                extent = self._params.augmentation
+                parts = [flip_turn_and_shift(images, extent.rotation, extent.shift) for images in parts]
             return [torch.cat(parts), torch.cat(batch[1::2])]
 
         return join

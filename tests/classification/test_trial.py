@@ -118,7 +118,7 @@ def test_none_sees_the_real_images_as_they_are(train, data):
 
 @pytest.fixture
 def unvaried(monkeypatch):
-    monkeypatch.setattr("components.classification.trial.vary", lambda images, **_: images)
+    monkeypatch.setattr("components.classification.trial.flip_turn_and_shift", lambda images, *_: images)
 
 
 @pytest.mark.parametrize("training_set", ["egan", "simgan", "oracle", "repeat"])

@@ -1,6 +1,12 @@
 """The resumable training loop that all GANs and classifiers share."""
 
-from components.core.training.augment import as_floats, centre_crop, crop_and_flip, flip_and_shift, vary
+from components.core.training.augment import (
+    as_floats,
+    centre_crop,
+    crop_and_flip,
+    flip_and_shift,
+    flip_turn_and_shift,
+)
 from components.core.training.collapse import (
     DIVERSITY,
     MARGIN,

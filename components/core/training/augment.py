@@ -1,4 +1,4 @@
-"""What is done to image batches (N, C, H, W) on the fly: scaling; crops; flips, turns, shifts, changes of grey."""
+"""What is done to image batches (N, C, H, W) on the fly: scaling; crops; augmentation by flips, turns and shifts."""
 
 import math
 
@@ -23,28 +23,18 @@ def flip_and_shift(images: Tensor, largest_shift: float) -> Tensor:
     return _resample(images, flips, _random_shifts(images, largest_shift))
 
 
-def vary(images: Tensor, *, rotation: float, shift: float, scaling: float, intensity: float) -> Tensor:
-    """Each image flipped, turned, scaled and shifted at random in one interpolation, then its grey values changed.
-
-    With probability ½ each an image is flipped horizontally and vertically; all else is drawn uniformly, sizes and
-    γ on a logarithmic scale. Grey values x in [0, 1] become x^γ, then contrast · x + brightness, clipped.
+def flip_turn_and_shift(images: Tensor, largest_angle: float, largest_shift: float) -> Tensor:
+    """Each image flipped as by `flip_and_shift`, turned and shifted at random, in one interpolation.
 
     Args:
-        images: (N, C, H, W) in [-1, 1].
-        rotation: largest angle to either side, in degrees.
-        shift: largest one along either axis, as a fraction of the image's side.
-        scaling: largest change of size, as a fraction.
-        intensity: largest change of γ and of contrast, as a fraction; that of brightness is half of it.
+        images: (N, C, H, W), of equal H and W: else turns would distort.
+        largest_angle: to either side, in degrees.
+        largest_shift: along either axis, as a fraction of the image's side.
     """
-    angles = _uniform(images, 1).squeeze(1) * math.radians(rotation)
-    sizes = _factors(images, scaling)
-    turns = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=1).view(-1, 2, 2)
-    transforms = turns * sizes[:, None, None] * _random_signs(images)[:, None, :]
-    moved = _resample(images, transforms, _random_shifts(images, shift))
-    grey = ((moved + 1) / 2).clamp(0, 1)  # a negative one, by rounding, has no power
-    gamma, contrast = (_factors(images, intensity)[:, None, None, None] for _ in range(2))
-    brightness = _uniform(images, 1)[:, :, None, None] * intensity / 2
-    return (grey**gamma * contrast + brightness).clamp(0, 1) * 2 - 1
+    angles = _uniform(images, 1) * math.radians(largest_angle)
+    turns = torch.cat([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=1).view(-1, 2, 2)
+    flipped = turns * _random_signs(images)[:, None, :]
+    return _resample(images, flipped, _random_shifts(images, largest_shift))
 
 
 def crop_and_flip(images: Tensor, side: int) -> Tensor:
@@ -83,11 +73,6 @@ def _random_signs(images: Tensor) -> Tensor:
 def _random_shifts(images: Tensor, largest: float) -> Tensor:
     """(N, 2) shifts in [-largest, largest], in sides of the image."""
     return _uniform(images, 2) * largest
-
-
-def _factors(images: Tensor, change: float) -> Tensor:
-    """(N,) factors between 1 / (1 + change) and 1 + change."""
-    return torch.exp(_uniform(images, 1).squeeze(1) * math.log1p(change))
 
 
 def _resample(images: Tensor, transforms: Tensor, shifts: Tensor) -> Tensor:
