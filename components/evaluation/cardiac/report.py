@@ -21,6 +21,7 @@ from components.evaluation.cardiac.charts import (
 )
 from components.evaluation.cardiac.findings import MARGIN, Findings, answer, area, best, ends, interval, verdict
 from components.evaluation.cardiac.fold import KINDS, Fold
+from components.evaluation.cardiac.quality import ImageQuality, number, reach
 from components.evaluation.cardiac.scores import METRICS, Scores, answers, commonest, score
 from components.evaluation.charts import Chart
 from components.evaluation.histories import History, read_history
@@ -36,6 +37,7 @@ class CardiacReport:
     Attributes:
         folds: by number.
         samples: of the first fold, (kinds, classes, k, C, H, W) in [-1, 1].
+        quality: of the generated images.
         charts: by section of the page.
     """
 
@@ -43,6 +45,7 @@ class CardiacReport:
     scores: Scores
     findings: Findings
     samples: np.ndarray
+    quality: ImageQuality
     steps: Mapping[str, int | str]
     charts: Mapping[str, Sequence[Chart]]
 
@@ -69,6 +72,7 @@ class CardiacReport:
             scores=scores,
             findings=Findings.find(folds),
             samples=np.load(paths[0] / "samples.npy"),
+            quality=ImageQuality.read(paths, classes),
             steps={
                 "E-GAN, generations": _length(egan[classes[0]]),
                 "E-GAN, survivors chosen by": folds[0].selection,
@@ -96,10 +100,10 @@ class CardiacReport:
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
         paper = {"published": {"accuracy": published.ACCURACY, "majority": published.MAJORITY}}
-        return self.findings.as_json() | self.scores.as_json() | paper
+        return self.findings.as_json() | self.quality.as_json() | self.scores.as_json() | paper
 
     def headline_metrics(self) -> dict[str, float]:
-        """The primary comparison, mean scores by `<metric>/<network>/<training set>`, and the majority line."""
+        """The primary comparison, mean scores by `<metric>/<network>/<training set>`, the majority line, and images."""
         change = self.findings.primary.change
         low, high = ends(change)
         primary = {
@@ -116,7 +120,7 @@ class CardiacReport:
             if summary.mean is not None
         }
         told = {f"primary/{name}": value for name, value in primary.items() if math.isfinite(value)}
-        return told | {"majority": self.scores.majority.mean} | values
+        return told | {"majority": self.scores.majority.mean} | values | self.quality.headline_metrics()
 
     @property
     def verdict(self) -> str:
@@ -143,6 +147,10 @@ class CardiacReport:
             commonest=commonest(first),
             kinds=KINDS,
             samples=self.samples,
+            quality=self.quality,
+            measured=self.quality.as_json()["images"],
+            number=number,
+            reach=reach,
             training_images=self._training_images(),
             steps=self.steps,
             charts=self.charts,

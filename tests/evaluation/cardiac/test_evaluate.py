@@ -15,7 +15,7 @@ from components.evaluation.step import EvaluateParams, GatherParams, evaluate, g
 from pipelines.cardiac import summary
 
 PARAMS = EvaluateParams(windows=10)
-GATHER = GatherParams(shown_images=2, network="xception", training_set="simgan")
+GATHER = GatherParams(threads=1, seed=0, shown_images=2, network="xception", training_set="simgan")
 
 
 @pytest.fixture(scope="module")
