@@ -21,9 +21,8 @@ def spread(images: np.ndarray, people: np.ndarray | None = None) -> float | None
     _, index, sizes = np.unique(np.arange(len(images)) if people is None else people, False, True, True)
     if len(sizes) < 2:
         return None
-    sums, squares = np.zeros((2, len(sizes), pixels.shape[1]))
-    np.add.at(sums, index, pixels)
-    np.add.at(squares, index, pixels**2)
+    ordered, starts = pixels[np.argsort(index, kind="stable")], np.cumsum(sizes) - sizes
+    sums, squares = np.add.reduceat(ordered, starts), np.add.reduceat(ordered**2, starts)
     total = len(images) * squares.sum(axis=0) - sums.sum(axis=0) ** 2
     own = (sizes[:, None] * squares - sums**2).sum(axis=0)
     pairs = len(images) ** 2 - (sizes**2).sum()

@@ -96,6 +96,26 @@ def test_mlflow_gets_the_primary_comparisons_numbers(gathered, out):
     }
 
 
+def test_the_images_are_measured_in_metrics_mlflow_and_report(gathered, out, page):
+    images = read_metrics(out)["images"]
+    for kind in ("real", "egan", "simgan"):
+        found = images[kind]
+        assert found["diversity"] > 0
+        assert found["sharpness"] > 0
+        assert 0 <= found["near_copies"] <= 1
+        assert list(found["fidelity"]) == ["non-patient", "patient"]
+        for name in ("kernel_distance", "kernel_distance_random"):
+            estimate, low, high = found[name]
+            assert low < estimate < high
+    assert images["egan"]["sharpness"] > images["simgan"]["sharpness"]  # the cohort's E-GAN images are noisier
+    logged = CardiacReport.read(gathered, PARAMS.windows).headline_metrics()
+    assert logged["images/egan/diversity"] == images["egan"]["diversity"]
+    assert logged["images/simgan/kernel_distance"] == images["simgan"]["kernel_distance"][0]
+    section = page[page.index('<section id="quality">') : page.index('<section id="training">')]
+    assert images["refiner"]["answer"] in section
+    assert section.count("<img") == 6
+
+
 def test_a_second_evaluation_gives_the_same_bytes(gathered, out, tmp_path):
     evaluate(PARAMS, folds=gathered, out=tmp_path / "again")
     assert digest_path(out) == digest_path(tmp_path / "again")
