@@ -9,16 +9,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from components.core.contract import Run, Section, registering_step, step
+from components.core.contract import ComputeSection, Run, Section, registering_step, step
 from components.evaluation.cardiac.fold import Network, TrainingSet
 from components.evaluation.colour.params import EvaluateColourParams, RegisterColourParams
 from components.evaluation.digits.params import EvaluateDigitsParams, RegisterDigitsParams
 
 
-class GatherParams(Section):
-    """What to keep of a fold."""
+class GatherParams(ComputeSection):
+    """What to keep of a fold, and how its images are measured."""
 
-    shown_images: int = Field(ge=1, le=16, description="images of each kind and class in the report's grids")
+    shown_images: int = Field(
+        ge=1, le=16, description="images of each kind and class in the report's grids, and nearest pairs of each kind"
+    )
     network: Network = Field(description="architecture of the classifier that is shipped")
     training_set: TrainingSet = Field(description="training set of the classifier that is shipped")
 
@@ -43,10 +45,14 @@ def gather(
     fold: int,
     replicate: int,
 ) -> None:
-    """Collect one training's results on one fold: answers, samples, histories, models, all of that fold's descent."""
+    """Collect one training's results on one fold: answers, samples, histories, models, all of that fold's descent.
+
+    How good the generated images are is measured here, where they are.
+    """
     import numpy as np
 
     from components.evaluation.cardiac.gathering import Sources
+    from components.evaluation.cardiac.quality import save_quality
 
     sources = Sources.find(
         fold,
@@ -64,6 +70,14 @@ def gather(
     np.save(run.out / "samples.npy", sources.samples(params.shown_images))
     sources.copy_histories(run.out / "histories")
     sources.copy_models(run.out / "models", shipped)
+    save_quality(
+        sources.real.training(fold),
+        sources.real.test(fold),
+        [sources.synthetic, sources.refined],
+        run,
+        params.threads,
+        params.shown_images,
+    )
 
 
 class CollectParams(Section):

@@ -2,6 +2,7 @@
 
 fold.json        a `Fold`
 samples.npy      (kinds, classes, k, C, H, W) float32 in [-1, 1], kinds in the order of `KINDS`
+quality.json     how good the generated images are, a `Quality`; pairs.npy beside it (both: `quality.py`)
 histories/       egan-<class>.csv, simgan.csv, <network>-<training set>.csv
 models/          generator-<class>/, refiner/, classifier/: model directories
 """

@@ -22,6 +22,7 @@ from components.evaluation.cardiac.charts import (
 )
 from components.evaluation.cardiac.findings import MARGIN, Findings, answer, area, best, ends, interval, verdict
 from components.evaluation.cardiac.fold import KINDS, Fold
+from components.evaluation.cardiac.quality import ImageQuality, number, reach
 from components.evaluation.cardiac.scores import METRICS, Scores, answers, by_fold, commonest, score
 from components.evaluation.charts import Chart
 from components.evaluation.histories import History, read_history
@@ -40,6 +41,7 @@ class CardiacReport:
     Attributes:
         trainings: by fold, then replicate.
         samples: of the first, (kinds, classes, k, C, H, W) in [-1, 1].
+        quality: of the generated images.
         charts: by section of the page.
     """
 
@@ -47,6 +49,7 @@ class CardiacReport:
     scores: Scores
     findings: Findings
     samples: np.ndarray
+    quality: ImageQuality
     steps: Mapping[str, int | str]
     charts: Mapping[str, Sequence[Chart]]
 
@@ -75,6 +78,7 @@ class CardiacReport:
             scores=scores,
             findings=findings,
             samples=np.load(paths[0] / "samples.npy"),
+            quality=ImageQuality.read(paths, classes),
             steps={
                 "E-GAN, generations": _length(egan[classes[0]]),
                 "E-GAN, survivors chosen by": first.selection,
@@ -103,11 +107,11 @@ class CardiacReport:
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
         paper = {"published": {"accuracy": published.ACCURACY, "majority": published.MAJORITY}}
-        return self.findings.as_json() | self.scores.as_json() | paper
+        return self.findings.as_json() | self.quality.as_json() | self.scores.as_json() | paper
 
     def headline_metrics(self) -> dict[str, float]:
         """The primary comparison, and mean scores by `<metric>/<network>/<training set>`: of people by `people/…` and
-        `external/…`, else image by image; and the majority line.
+        `external/…`, else image by image; the majority line; and what the images are like, by `images/…`.
         """
         change = self.findings.primary.change
         low, high = ends(change)
@@ -133,7 +137,7 @@ class CardiacReport:
             if value is not None
         }
         told = {f"primary/{name}": value for name, value in primary.items() if math.isfinite(value)}
-        return told | {"majority": self.scores.majority.mean} | values
+        return told | {"majority": self.scores.majority.mean} | values | self.quality.headline_metrics()
 
     @property
     def verdict(self) -> str:
@@ -163,6 +167,10 @@ class CardiacReport:
             commonest=commonest(first),
             kinds=KINDS,
             samples=self.samples,
+            quality=self.quality,
+            measured=self.quality.as_json()["images"],
+            number=number,
+            reach=reach,
             training_images=self._training_images(),
             steps=self.steps,
             charts=self.charts,

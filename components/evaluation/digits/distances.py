@@ -7,6 +7,7 @@ within a concept too. Both compute in float64 on the CPU.
 import torch
 from torch import Tensor
 
+from components.evaluation.quality.kernel import cubic_kernel
 from components.evaluation.summary import Summary, summarise
 
 
@@ -46,17 +47,13 @@ def kernel_distance(real: Tensor, fake: Tensor, parts: int) -> Summary:
 
 
 def _discrepancy(real: Tensor, fake: Tensor) -> float:
-    return (_mean_of_pairs(real) + _mean_of_pairs(fake) - 2 * _kernel(real, fake).mean()).item()
+    return (_mean_of_pairs(real) + _mean_of_pairs(fake) - 2 * cubic_kernel(real, fake).mean()).item()
 
 
 def _mean_of_pairs(features: Tensor) -> Tensor:
     """Mean of the kernel over all pairs of different images."""
-    kernel = _kernel(features, features)
+    kernel = cubic_kernel(features, features)
     return (kernel.sum() - kernel.trace()) / (len(features) * (len(features) - 1))
-
-
-def _kernel(some: Tensor, others: Tensor) -> Tensor:
-    return (some @ others.T / some.shape[1] + 1) ** 3
 
 
 def _covariance(features: Tensor) -> Tensor:

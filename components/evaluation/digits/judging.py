@@ -5,17 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from components.classification.concept import ConceptNetwork
 from components.core.images import TEST_FOLD, ImageSet, as_levels
-from components.core.training import as_floats, device
+from components.core.training import device
 from components.evaluation.digits.distances import frechet_distance, kernel_distance
 from components.evaluation.digits.histogram import Histogram
 from components.evaluation.digits.inception_score import InceptionScore, inception_score
 from components.evaluation.digits.neighbours import Memorisation, nearest
 from components.evaluation.digits.params import EvaluateDigitsParams
 from components.evaluation.digits.trainings import Network
+from components.evaluation.quality.answers import Answers, ask
 from components.evaluation.summary import Summary
 
 
@@ -69,19 +70,6 @@ class Judgement:
     drawings: Mapping[Network, Drawings]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a concept network says of N images.
-
-    Attributes:
-        probabilities: p(y|x), (N, n) float64.
-        features: (N, F), on the CPU.
-    """
-
-    probabilities: np.ndarray
-    features: Tensor
-
-
 def draw(generator: nn.Module, count: int, batch_size: int) -> np.ndarray:
     """Images (count, C, H, W) as a person would save them: in 256 levels, uint8."""
     generator = generator.to(device())
@@ -89,16 +77,6 @@ def draw(generator: nn.Module, count: int, batch_size: int) -> np.ndarray:
         noise = torch.randn(count, generator.latent_dim).to(device())
         images = torch.cat([generator(part) for part in noise.split(batch_size)])
     return as_levels(images.cpu().numpy())
-
-
-def ask(network: ConceptNetwork, images: np.ndarray, batch_size: int) -> Answers:
-    """Show a concept network images (N, C, H, W), uint8."""
-    network = network.to(device())
-    with torch.no_grad():
-        shown = (as_floats(part.to(device())) for part in torch.from_numpy(images).split(batch_size))
-        features = torch.cat([network.features(part) for part in shown])
-        probabilities = network.head(features).double().softmax(dim=1)
-    return Answers(probabilities.cpu().numpy(), features.cpu())
 
 
 def judge(

@@ -18,7 +18,7 @@ from pipelines.cardiac import summary
 
 SETS, CONTROLS = ("none", "classic", "egan", "simgan"), ("oracle", "repeat")
 PARAMS = EvaluateParams(windows=10)
-GATHER = GatherParams(shown_images=2, network="xception", training_set="simgan")
+GATHER = GatherParams(threads=1, seed=0, shown_images=2, network="xception", training_set="simgan")
 
 
 def report_on(folds, out, replicate=0):
@@ -184,6 +184,26 @@ def test_folds_with_other_trainings_are_refused(apart, tmp_path):
 def test_a_fold_of_another_replicate_is_not_collected(apart, tmp_path):
     with pytest.raises(UserError, match="Replicate 0 was given a fold of replicate 1"):
         collect(CollectParams(), folds=[apart / "gathered-0-1"], replicate=0, out=tmp_path / "out")
+
+
+def test_the_images_are_measured_in_metrics_mlflow_and_report(gathered, out, page):
+    images = read_metrics(out)["images"]
+    for kind in ("real", "egan", "simgan"):
+        found = images[kind]
+        assert found["diversity"] > 0
+        assert found["sharpness"] > 0
+        assert 0 <= found["near_copies"] <= 1
+        assert list(found["fidelity"]) == ["non-patient", "patient"]
+        for name in ("kernel_distance", "kernel_distance_random"):
+            estimate, low, high = found[name]
+            assert low < estimate < high
+    assert images["egan"]["sharpness"] > images["simgan"]["sharpness"]  # the cohort's E-GAN images are noisier
+    logged = CardiacReport.read(gathered, PARAMS.windows).headline_metrics()
+    assert logged["images/egan/diversity"] == images["egan"]["diversity"]
+    assert logged["images/simgan/kernel_distance"] == images["simgan"]["kernel_distance"][0]
+    section = page[page.index('<section id="quality">') : page.index('<section id="training">')]
+    assert images["refiner"]["answer"] in section
+    assert section.count("<img") == 6
 
 
 def test_a_second_evaluation_gives_the_same_bytes(gathered, out, tmp_path):

@@ -9,7 +9,7 @@ from components.core.storage import digest_path
 from components.evaluation.cardiac.fold import Fold
 from components.evaluation.step import GatherParams, gather
 
-PARAMS = GatherParams(shown_images=4, network="xception", training_set="simgan")
+PARAMS = GatherParams(threads=1, seed=0, shown_images=4, network="xception", training_set="simgan")
 
 
 @pytest.fixture
