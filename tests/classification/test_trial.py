@@ -60,7 +60,7 @@ def params(**changes) -> ClassifyParams:
 
 
 def arguments(training_set: str, generated: Path) -> dict[str, object]:
-    given = {"fold": 0, "network": "resnet50", "training_set": training_set}
+    given = {"fold": 0, "replicate": 0, "network": "resnet50", "training_set": training_set}
     return given | ({"generated": generated} if training_set in ("egan", "simgan") else {})
 
 
@@ -245,13 +245,15 @@ def test_images_of_another_fold_are_a_leak(training_set, data, generated, tmp_pa
 
 def test_a_set_of_generated_images_needs_them(data, tmp_path):
     with pytest.raises(UserError, match="give the folder that has them"):
-        classify(params(), data=data, out=tmp_path / "out", fold=0, network="resnet50", training_set="egan")
+        classify(
+            params(), data=data, out=tmp_path / "out", fold=0, replicate=0, network="resnet50", training_set="egan"
+        )
 
 
 def test_a_point_of_the_sweep_is_the_training_set_of_its_ratio(data, generated, tmp_path):
     ratios = params().ratios.model_copy(update={"egan": 2})
     section = params(ratios=ratios).model_dump()
-    given = {"data": data, "generated": generated, "fold": 0, "network": "resnet50"}
+    given = {"data": data, "generated": generated, "fold": 0, "replicate": 0, "network": "resnet50"}
     ratios = ratios.model_copy(update={"egan": 1})
     classify(params(ratios=ratios), training_set="egan", out=tmp_path / "egan", **given)
     sweep(SweepParams(**section, sweep_ratios=[1, 2, 3]), out=tmp_path / "sweep", **given)
@@ -265,7 +267,7 @@ def test_a_point_of_the_sweep_is_the_training_set_of_its_ratio(data, generated, 
 def test_a_sweep_that_has_nothing_to_add_is_told(data, generated, tmp_path):
     section = SweepParams(**params().model_dump(), sweep_ratios=[params().ratios.egan])
     with pytest.raises(UserError, match="add another"):
-        sweep(section, data=data, generated=generated, fold=0, network="resnet50", out=tmp_path / "out")
+        sweep(section, data=data, generated=generated, fold=0, replicate=0, network="resnet50", out=tmp_path / "out")
 
 
 def answers(people: list[int], labels: list[int], of_patient: list[float]) -> dict[str, float]:
