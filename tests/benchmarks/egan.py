@@ -17,6 +17,7 @@ import time
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.optim import Adam
 
 from components.gan_training.egan import EGAN
@@ -73,9 +74,11 @@ class TextbookEGAN:
 
     def fitness(self, child: nn.Module, real: Tensor, noise: Tensor) -> Tensor:
         fake = child(noise).detach()
-        logits = self.discriminator(fake)
-        loss = F.softplus(-self.discriminator(real)).mean() + F.softplus(logits).mean()
-        gradients = torch.autograd.grad(loss, list(self.discriminator.parameters()))
+        layers = [layer for layer in self.discriminator.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+        with parametrize.cached():  # one tensor a normalised weight, which a gradient can be taken for
+            logits = self.discriminator(fake)
+            loss = F.softplus(-self.discriminator(real)).mean() + F.softplus(logits).mean()
+            gradients = torch.autograd.grad(loss, [each for layer in layers for each in (layer.weight, layer.bias)])
         norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
         return (torch.sigmoid(logits).mean() - GAMMA * norm.log()).detach()
 
@@ -145,11 +148,14 @@ def build(arguments: argparse.Namespace) -> tuple[TextbookEGAN, EGAN]:
         learning_rate_generator=arguments.learning_rate,
         learning_rate_discriminator=arguments.learning_rate,
         betas=BETAS,
+        augment=lambda images: images,
         gamma=GAMMA,
         alpha=ALPHA,
         discriminator_steps=1,
         mutations=list(MUTATIONS),
         selection="fitness",
+        judged_every=1,
+        averaging=0.0,
         generations=10**6,
         sample_count=1,
     )

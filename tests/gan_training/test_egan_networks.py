@@ -54,7 +54,7 @@ def test_discriminator_couples_no_samples() -> None:
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules())
 
 
-def test_a_checkerboard_reaches_neither_out_of_the_generator_nor_into_the_discriminator() -> None:
+def test_a_checkerboard_does_not_leave_the_generator() -> None:
     rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
     checkerboard = ((rows + columns) % 2 * 2.0 - 1.0).expand(1, 1, 8, 8)
     blurred = Blur(channels=1)(checkerboard)

@@ -6,8 +6,8 @@ halvings between the image and its coarsest grid, and three changes that let few
 - The discriminator has spectral instead of batch normalisation. It then couples no samples, so a batch of
   generated images alone is judged as it would be among real ones.
 - The generator enlarges bilinearly; its last layer, a transposed convolution, starts as bilinear enlargement.
-- A fixed binomial filter ends the generator and begins the discriminator: the one cannot make a checkerboard, the
-  other does not see that real images have detail as fine.
+- A fixed binomial filter ends the generator, which then cannot make a checkerboard. The discriminator begins by
+  laying each 2×2 pixels into channels, and looks at the finest detail at half the image's size.
 """
 
 from itertools import pairwise
@@ -76,8 +76,8 @@ class Discriminator(nn.Module):
         grid = coarsest_grid(size)
         widths = [width * 2**halving for halving in range(HALVINGS)]
         self.layers = nn.Sequential(
-            Blur(channels),
-            spectral_norm(nn.Conv2d(channels, width, 4, stride=2, padding=1)),
+            nn.PixelUnshuffle(2),
+            spectral_norm(nn.Conv2d(4 * channels, width, 3, padding=1)),
             nn.LeakyReLU(0.2, inplace=True),
             *(layer for narrow, wide in pairwise(widths) for layer in _halve(narrow, wide)),
             nn.Flatten(),
