@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from components.core.contract import Run, step
 from components.gan_training.params import EganParams, SynthesizeParams
+from components.gan_training.parts import training_length
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +39,8 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
         "width": params.generator_width,
         "size": size,
     }
+    # Every class as long as the whole fold would take, so that the rarer is not cut short.
+    generations = training_length(params.generations, params.epochs, len(training_part), params.batch_size)
     seen = partial(perturb, translation=params.translation, brightness=params.brightness, contrast=params.contrast)
     images = torch.from_numpy(np.array(real.images)).to(device())
 
@@ -61,7 +64,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
             selection=params.selection,
             judged_every=params.judged_every,
             averaging=params.averaging,
-            generations=params.generations,
+            generations=generations,
             sample_count=params.samples,
         )
         history = train(
@@ -69,7 +72,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
             [Batches(images, batch_size=params.batch_size, seed=run.seed)],
             params,
             run,
-            steps=params.generations,
+            steps=generations,
             augment=lambda batch: [flip_and_shift(batch[0], 0.0)] if params.flips else batch,
             observe=lambda step: run.journal.image(f"samples/{step:06d}", grid(egan.samples().cpu().numpy())),
         )

@@ -93,7 +93,6 @@ class EGAN:
         self.parent = self.children[0]  # the first child is bred in the parent's place
         self.average = copy.deepcopy(self.generator)
         self.fixed_noise = draw_noise(self.generator, sample_count)
-        self.statistics_noise = draw_noise(self.generator, STATISTICS)
         self.survivor = 0
         self.verdict: dict[str, Tensor] = {}
         self.generations = generations
@@ -126,8 +125,10 @@ class EGAN:
             if isinstance(layer, _BatchNorm):
                 layer.reset_running_stats()
                 layer.momentum = None  # what is seen from here on counts alike
+        own = torch.Generator().manual_seed(0)  # so that nobody else's draws change
+        noise = torch.randn(STATISTICS, self.average.latent_dim, generator=own)
         with torch.no_grad():
-            self.average(self.statistics_noise)
+            self.average(noise.to(self.fixed_noise.device))
         return self.average
 
     def samples(self) -> Tensor:
@@ -142,7 +143,6 @@ class EGAN:
             "generator_optimiser": self.parent.optimiser.state_dict(),
             "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
             "fixed_noise": self.fixed_noise,
-            "statistics_noise": self.statistics_noise,
             "survivor": self.survivor,
             "verdict": self.verdict,
             "generation": self.generation,
@@ -155,7 +155,6 @@ class EGAN:
         self.parent.optimiser.load_state_dict(state["generator_optimiser"])
         self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
         self.fixed_noise.copy_(state["fixed_noise"])
-        self.statistics_noise.copy_(state["statistics_noise"])
         self.survivor = state["survivor"]
         self.verdict = {name: value.to(self.fixed_noise.device) for name, value in state["verdict"].items()}
         self.generation = state["generation"]

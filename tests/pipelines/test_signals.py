@@ -112,7 +112,7 @@ def egan(*settings):
     return ["run", "cardiac", "--profile", "smoke", *words]
 
 
-ENDLESS = egan("generations=1000000", "checkpoint_seconds=1000000")
+ENDLESS = egan("generations=1000000", "epochs=1000000.0", "checkpoint_seconds=1000000")
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_a_second_ctrl_c_ends_a_run_and_its_tasks_at_once(start, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # two whole runs
 def test_a_run_killed_amid_two_trainings_leaves_no_orphan_and_goes_on_with_the_same_bytes(start, tmp_path):
-    words = egan("generations=80", "checkpoint_seconds=0.1")
+    words = egan("generations=80", "epochs=80.0", "checkpoint_seconds=0.1")
     killed = start(*GANFLOW, *words)
     checkpoints = tmp_path / "home" / "checkpoints"
     wait_until(lambda: training(tmp_path) >= TRAININGS and len(list(checkpoints.glob("*/*"))) >= TRAININGS, killed)
