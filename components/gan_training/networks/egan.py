@@ -28,7 +28,7 @@ SHARPNESS = 8.0
 """Factor on the logit: with every spectral norm at 1 the bare logit hardly leaves 0, and nothing is learnt."""
 
 FAINT = 0.05
-"""Strength of the grain where a generator has not learnt any, on images in [-1, 1]."""
+"""Strength of the grain at first, on images in [-1, 1]; it may fall to 0 and double, as single pixels are no shapes."""
 
 
 class Generator(nn.Module):
@@ -68,7 +68,7 @@ class Generator(nn.Module):
         content, pixels = noise[:, : self.content_dim], noise[:, self.content_dim :]
         smooth, strength = self.layers(content).chunk(2, dim=1)
         grain = self.grain(pixels.unflatten(1, (1, self.size, self.size)))
-        return torch.tanh(smooth + FAINT * (1 + strength) * grain)
+        return torch.tanh(smooth + FAINT * 2 * torch.sigmoid(strength) * grain)
 
 
 class Discriminator(nn.Module):
