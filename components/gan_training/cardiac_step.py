@@ -8,18 +8,22 @@ from components.gan_training.params import EganParams, SynthesizeParams
 from components.gan_training.parts import training_length
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from components.core.training import History
-    from components.gan_training.networks.egan import Generator
 
 
 @step
 def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, replicate: int, label: str) -> None:
-    """Train the generator of one class on the training part of one fold, augmented classically on the fly."""
+    """Train the generator of one class on the training part of one fold, augmented on the fly."""
+    from functools import partial
+
     import numpy as np
     import torch
 
     from components.core.images import ImageSet, grid, save_model
     from components.core.training import Batches, device, flip_and_shift, restarting, seed_draws, train
+    from components.gan_training.augmentation import perturb
     from components.gan_training.egan import EGAN
     from components.gan_training.networks.egan import Discriminator, Generator
 
@@ -37,9 +41,10 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, replicate
     }
     # Every class as long as the whole fold would take, so that the rarer is not cut short.
     generations = training_length(params.generations, params.epochs, len(training_part), params.batch_size)
+    seen = partial(perturb, translation=params.translation, brightness=params.brightness, contrast=params.contrast)
     images = torch.from_numpy(np.array(real.images)).to(device())
 
-    def attempt(run: Run) -> "tuple[Generator, History]":
+    def attempt(run: Run) -> "tuple[nn.Module, History]":
         seed_draws(run, "generator")
         generator = Generator(**generator_config).to(device())
         seed_draws(run, "discriminator")
@@ -51,11 +56,14 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, replicate
             learning_rate_generator=params.generator_learning_rate,
             learning_rate_discriminator=params.discriminator_learning_rate,
             betas=params.betas,
+            augment=seen,
             gamma=params.gamma,
             alpha=params.alpha,
             discriminator_steps=params.discriminator_steps,
             mutations=params.mutations,
             selection=params.selection,
+            judged_every=params.judged_every,
+            averaging=params.averaging,
             generations=generations,
             sample_count=params.samples,
         )
@@ -65,10 +73,10 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, replicate
             params,
             run,
             steps=generations,
-            augment=lambda batch: [flip_and_shift(batch[0], params.translation)],
+            augment=lambda batch: [flip_and_shift(batch[0], 0.0)] if params.flips else batch,
             observe=lambda step: run.journal.image(f"samples/{step:06d}", grid(egan.samples().cpu().numpy())),
         )
-        return egan.generator, history
+        return egan.settled(), history
 
     generator, history = restarting(params, run, attempt)
     history.save(run.out / "history.csv")

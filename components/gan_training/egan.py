@@ -4,19 +4,23 @@ Fu et al. 2021 (paper 1), section 2 and Figure 1; fitness after Wang et al. 2019
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import get_total_norm
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import get_total_norm, parametrize
 from torch.optim import Adam
 
 from components.core.training import through, vital_signs
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.schedule import share_left
+
+STATISTICS = 256
+"""Images that the average's batch normalisation is set by."""
 
 
 class EGAN:
@@ -28,11 +32,17 @@ class EGAN:
     and one back through the discriminator therefore serve all mutations; only the generator's backward pass
     runs once a mutation. `tests/benchmarks/egan.py` holds the textbook version and compares.
 
+    Two things are not the paper's. Only every `judged_every`-th generation breeds one child a mutation and judges
+    them; in the others the parent goes on under the mutation that last won, at a third of the cost. And what
+    draws images in the end (`settled`) is a moving average of the survivors.
+
     Args:
         generator: noise (N, generator.latent_dim) → images (N, C, H, W) in [-1, 1]. It is the parent, and
-            after every `step` the survivor: the network to save.
+            after every `step` the survivor.
         discriminator: images → logits (N,); must couple no samples (no batch normalisation).
         learning_rate_generator, learning_rate_discriminator, betas: Adam's.
+        augment: what happens to images (N, C, H, W), real and generated, on their way to the discriminator in
+            training; differentiable. They are judged as they are.
         gamma: weight of diversity in the fitness, ≥ 0.
         alpha: of mixup's Beta(alpha, alpha), > 0.
         discriminator_steps: n_D, discriminator steps a generation. We read: all on the generation's real
@@ -40,6 +50,8 @@ class EGAN:
         mutations: names out of `losses.MUTATIONS`, one child each.
         selection: "fitness" keeps the fittest child, "random" any one (the baseline that tells what selection
             is worth).
+        judged_every: generations from one judgement to the next, ≥ 1.
+        averaging: share of the average that a generation leaves, in [0, 1).
         generations: length of the training. We read: over its second half all rates fall linearly to 0, as at
             constant rates the last generation may be a bad one.
         sample_count: images that `samples` draws, from noise fixed here.
@@ -53,27 +65,36 @@ class EGAN:
         learning_rate_generator: float,
         learning_rate_discriminator: float,
         betas: tuple[float, float],
+        augment: Callable[[Tensor], Tensor],
         gamma: float,
         alpha: float,
         discriminator_steps: int,
         mutations: Sequence[str],
         selection: Literal["fitness", "random"],
+        judged_every: int,
+        averaging: float,
         generations: int,
         sample_count: int,
     ) -> None:
         self.generator = generator.to(memory_format=torch.channels_last)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
+        self.augment = augment
         self.gamma = gamma
         self.alpha = alpha
         self.discriminator_steps = discriminator_steps
         self.mutations = tuple(mutations)
         self.selection = selection
+        self.judged_every = judged_every
+        self.averaging = averaging
         self.discriminator_weights = list(discriminator.parameters())
         self.discriminator_optimiser = Adam(self.discriminator_weights, learning_rate_discriminator, betas, fused=True)
         networks = [self.generator, *(copy.deepcopy(self.generator) for _ in self.mutations[1:])]
         self.children = [_Individual(network, learning_rate_generator, betas) for network in networks]
         self.parent = self.children[0]  # the first child is bred in the parent's place
+        self.average = copy.deepcopy(self.generator)
         self.fixed_noise = draw_noise(self.generator, sample_count)
+        self.survivor = 0
+        self.verdict: dict[str, Tensor] = {}
         self.generations = generations
         self.generation = 0
         self.learning_rates = [(self.discriminator_optimiser, learning_rate_discriminator)]
@@ -83,49 +104,59 @@ class EGAN:
         """One generation on real images (N, C, H, W) in [-1, 1]; metrics are detached scalars.
 
         `survivor` is the index of the surviving mutation in `mutations`; `fitness`, `quality`, `diversity`
-        and the vital signs are the survivor's, `fitness_<mutation>` each child's.
+        and the vital signs are the survivor's, `fitness_<mutation>` each child's; all as last judged.
         """
+        judged = self.generation % self.judged_every == 0
         self._anneal()
         for _ in range(self.discriminator_steps):
             discriminator_loss = self._train_discriminator(real)
         self.discriminator.eval()  # judge with fixed spectral norms: no power iteration while judging
-        self._mutate(len(real))
-        quality, diversity, looks = self._judge(real)
+        if judged:
+            self.verdict = self._evolve(real)
+        else:
+            self._mutate(len(real), self.mutations[self.survivor : self.survivor + 1])
         self.discriminator.train()
-        fitness = quality + self.gamma * diversity
-        survivor = self._select(fitness)
-        chosen = int(survivor)  # the one wait for the device in a generation
-        self._survive(chosen)
-        return {
-            "discriminator_loss": discriminator_loss,
-            "fitness": fitness[survivor],
-            "quality": quality[survivor],
-            "diversity": diversity[survivor],
-            "survivor": survivor,
-            **{f"fitness_{name}": value for name, value in zip(self.mutations, fitness, strict=True)},
-            **vital_signs(real, *looks[chosen]),
-        }
+        self._follow()
+        return {"discriminator_loss": discriminator_loss, **self.verdict}
+
+    def settled(self) -> nn.Module:
+        """The network to save: the average, its batch normalisation set by images of its own."""
+        for layer in self.average.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.reset_running_stats()
+                layer.momentum = None  # what is seen from here on counts alike
+        own = torch.Generator().manual_seed(0)  # so that nobody else's draws change
+        noise = torch.randn(STATISTICS, self.average.latent_dim, generator=own)
+        with torch.no_grad():
+            self.average(noise.to(self.fixed_noise.device))
+        return self.average
 
     def samples(self) -> Tensor:
-        """Images (sample_count, C, H, W) in [-1, 1] of the survivor, always from the same noise."""
-        return draw_images(self.generator, self.fixed_noise)
+        """Images (sample_count, C, H, W) in [-1, 1] of the average, always from the same noise."""
+        return draw_images(self.settled(), self.fixed_noise)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "generator": self.generator.state_dict(),
+            "average": self.average.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "generator_optimiser": self.parent.optimiser.state_dict(),
             "discriminator_optimiser": self.discriminator_optimiser.state_dict(),
             "fixed_noise": self.fixed_noise,
+            "survivor": self.survivor,
+            "verdict": self.verdict,
             "generation": self.generation,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.generator.load_state_dict(state["generator"])
+        self.average.load_state_dict(state["average"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.parent.optimiser.load_state_dict(state["generator_optimiser"])
         self.discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
         self.fixed_noise.copy_(state["fixed_noise"])
+        self.survivor = state["survivor"]
+        self.verdict = {name: value.to(self.fixed_noise.device) for name, value in state["verdict"].items()}
         self.generation = state["generation"]
 
     def _anneal(self) -> None:
@@ -139,30 +170,53 @@ class EGAN:
     def _train_discriminator(self, real: Tensor) -> Tensor:
         with torch.no_grad():
             fake = through(self.generator, draw_noise(self.generator, len(real)))
-        images, labels = mixup(real, fake, self.alpha)
+            images, labels = mixup(self.augment(real), self.augment(fake), self.alpha)
         loss = mixup_loss(through(self.discriminator, images), labels)
         self.discriminator_optimiser.zero_grad()
         loss.backward()
         self.discriminator_optimiser.step()
         return loss.detach()
 
-    def _mutate(self, count: int) -> None:
-        """Each child takes one optimiser step from the parent under its own objective."""
+    def _evolve(self, real: Tensor) -> dict[str, Tensor]:
+        """Breed a child a mutation, keep the fittest; what `step` reports of it."""
+        self._mutate(len(real), self.mutations)
+        quality, diversity, looks = self._judge(real)
+        fitness = quality + self.gamma * diversity
+        survivor = self._select(fitness)
+        self.survivor = int(survivor)  # the one wait for the device
+        if self.survivor != 0:
+            self.parent.copy_from(self.children[self.survivor])
+        return {
+            "fitness": fitness[survivor],
+            "quality": quality[survivor],
+            "diversity": diversity[survivor],
+            "survivor": survivor,
+            **{f"fitness_{name}": value for name, value in zip(self.mutations, fitness, strict=True)},
+            **vital_signs(real, *looks[self.survivor]),
+        }
+
+    def _mutate(self, count: int, mutations: Sequence[str]) -> None:
+        """Each child takes one optimiser step from the parent under its own objective; the first in its place."""
         images = through(self.generator, draw_noise(self.generator, count))
         logits, sensitivity = self._look_at(images.detach())
         gradients = []
-        for name in self.mutations:
+        for name in mutations:
             slope = _slope(name, logits).view(-1, 1, 1, 1)
-            gradients.append(torch.autograd.grad(images, self.parent.weights, slope * sensitivity, retain_graph=True))
-        for child in self.children[1:]:
+            gradients.append(
+                torch.autograd.grad(
+                    images, self.parent.weights, slope * sensitivity, retain_graph=name != mutations[-1]
+                )
+            )
+        children = self.children[: len(mutations)]
+        for child in children[1:]:
             child.copy_from(self.parent)
-        for child, gradient in zip(self.children, gradients, strict=True):
+        for child, gradient in zip(children, gradients, strict=True):
             child.descend(gradient)
 
     def _look_at(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The discriminator's logits (N,) and their derivatives at the images (N, C, H, W)."""
+        """The discriminator's logits (N,) and their derivatives at the images (N, C, H, W), before augmentation."""
         images.requires_grad_()
-        logits = through(self.discriminator, images)
+        logits = through(self.discriminator, self.augment(images))
         (sensitivity,) = torch.autograd.grad(logits.sum(), images)
         return logits.detach(), sensitivity
 
@@ -172,30 +226,31 @@ class EGAN:
         Then, of every child, its images (N, C, H, W), the logits (N,) of the real images and those of its images.
         """
         noise = draw_noise(self.generator, len(real))
-        real_logits = through(self.discriminator, real)
-        real_gradient = self._discriminator_gradient(F.softplus(-real_logits).mean())
         qualities, diversities, looks = [], [], []
-        for child in self.children:
-            with torch.no_grad():
-                fake = through(child.generator, noise)
-            logits = through(self.discriminator, fake)
-            fake_gradient = self._discriminator_gradient(F.softplus(logits).mean())
-            qualities.append(quality(logits.detach()))
-            diversities.append(diversity(torch._foreach_add(real_gradient, fake_gradient)))
-            looks.append((fake, real_logits.detach(), logits.detach()))
+        with parametrize.cached():  # what is cached are the weights that normalisation leaves
+            weights = _acting_weights(self.discriminator)
+            real_logits = through(self.discriminator, real)
+            real_gradient = _gradient(F.softplus(-real_logits).mean(), weights)
+            for child in self.children:
+                with torch.no_grad():
+                    fake = through(child.generator, noise)
+                logits = through(self.discriminator, fake)
+                fake_gradient = _gradient(F.softplus(logits).mean(), weights)
+                qualities.append(quality(logits.detach()))
+                diversities.append(diversity(torch._foreach_add(real_gradient, fake_gradient)))
+                looks.append((fake, real_logits.detach(), logits.detach()))
         return torch.stack(qualities), torch.stack(diversities), looks
-
-    def _discriminator_gradient(self, loss: Tensor) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(loss, self.discriminator_weights)
 
     def _select(self, fitness: Tensor) -> Tensor:
         if self.selection == "random":
             return torch.randint(len(fitness), (), device=fitness.device)
         return fitness.argmax()
 
-    def _survive(self, survivor: int) -> None:
-        if survivor != 0:
-            self.parent.copy_from(self.children[survivor])
+    def _follow(self) -> None:
+        """Draw the average towards the survivor; in the first generations it is the mean of all so far."""
+        share = max(1 - self.averaging, 1 / self.generation)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), self.parent.weights, share)
 
 
 def quality(logits: Tensor) -> Tensor:
@@ -204,8 +259,26 @@ def quality(logits: Tensor) -> Tensor:
 
 
 def diversity(gradients: Sequence[Tensor]) -> Tensor:
-    """F_d = −log ‖∇_D[−E log D(x) − E log(1 − D(G(z)))]‖, the norm over all the discriminator's weights."""
+    """F_d = −log ‖∇_D[−E log D(x) − E log(1 − D(G(z)))]‖, the norm over all the discriminator's weights.
+
+    We read: the weights after spectral normalisation, else F_d would show how those before it grow, too.
+    """
     return -get_total_norm(gradients).log()
+
+
+def _acting_weights(network: nn.Module) -> list[Tensor]:
+    """The tensors that a network computes with: where a weight is normalised, what normalisation leaves."""
+    weights: list[Tensor] = []
+    for module in network.modules():
+        if isinstance(module, parametrize.ParametrizationList):
+            continue
+        weights += module.parameters(recurse=False)
+        weights += [getattr(module, name) for name in getattr(module, "parametrizations", ())]
+    return weights
+
+
+def _gradient(loss: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(loss, weights)
 
 
 def _slope(mutation: str, logits: Tensor) -> Tensor:

@@ -36,19 +36,21 @@ MUTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def mixup(real: Tensor, fake: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """λ·real + (1 − λ)·fake and the soft labels λ ~ Beta(alpha, alpha).
 
-    We read: λ is drawn anew for every sample, since one λ a batch makes the discriminator's steps noisy.
+    We read: λ is drawn anew for every pair, and each pair is mixed twice, with λ and with 1 − λ (Beta is symmetric):
+    a batch then shows as much of the real images as of the generated ones, and the discriminator's steps are steady.
 
     Args:
         real, fake: images of one shape (N, C, H, W).
         alpha: > 0; small values mostly leave one of the two images, 1 mixes uniformly.
 
     Returns:
-        The mixed images (N, C, H, W) and their labels (N,), in [0, 1] with 1 = real.
+        The mixed images (2N, C, H, W) and their labels (2N,), in [0, 1] with 1 = real.
     """
     concentration = real.new_tensor(alpha)
     labels = torch.distributions.Beta(concentration, concentration).sample((len(real),))
     weights = labels.view(-1, 1, 1, 1)
-    return weights * real + (1 - weights) * fake, labels
+    mixed = torch.cat([torch.lerp(fake, real, weights), torch.lerp(real, fake, weights)])
+    return mixed, torch.cat([labels, 1 - labels])
 
 
 def mixup_loss(logits: Tensor, labels: Tensor) -> Tensor:

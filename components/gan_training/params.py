@@ -15,7 +15,12 @@ Variant = Literal["pix2pix", "sa", "sa1", "sa2", "hinge_mse", "hinge_bce", "hceg
 
 
 class EganParams(GanSection):
-    """Settings of the E-GAN (paper 1, section 2). Widths, rates and γ are not published."""
+    """Settings of the E-GAN (paper 1, section 2). Widths, rates, γ and α are not published.
+
+    Not the paper's, which judges every generation, saves the last survivor, and flips and shifts the real images alone:
+    `judged_every`, `averaging`, and the three of `augmentation.py`. Its own recipe is `judged_every` 1, `averaging` 0,
+    `flips` true, and brightness and contrast 0.
+    """
 
     latent_dim: int = Field(ge=1, description="length of the noise vector")
     generator_width: int = Field(ge=1, description="feature channels at half the image's size")
@@ -30,7 +35,12 @@ class EganParams(GanSection):
     alpha: float = Field(gt=0, description="mixup's Beta(α, α)")
     mutations: list[Literal["minimax", "heuristic", "least_squares"]] = Field(min_length=1)
     selection: Literal["fitness", "random"]
-    translation: float = Field(ge=0, le=0.5, description="largest shift of real images, as a fraction of a side")
+    judged_every: int = Field(ge=1, description="generations from one choice among all mutations to the next")
+    averaging: float = Field(ge=0, lt=1, description="what a generation leaves of the moving average that is saved")
+    flips: bool = Field(description="real images are flipped along both axes")
+    translation: float = Field(ge=0, le=0.5, description="the discriminator's: largest shift, as a fraction of a side")
+    brightness: float = Field(ge=0, le=1, description="the discriminator's: largest change of the level")
+    contrast: float = Field(ge=0, lt=1, description="the discriminator's: largest change of contrast, as a fraction")
     samples: int = Field(ge=1, description="images a sample grid, from fixed noise")
 
 

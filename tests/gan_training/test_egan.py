@@ -18,16 +18,23 @@ from components.gan_training.networks.egan import Discriminator, Generator
 Check = Callable[[Any, Any], None]
 
 
+def as_they_are(images: Tensor) -> Tensor:
+    return images
+
+
 def make_egan(**changes: Any) -> EGAN:
     settings = {
         "learning_rate_generator": 1e-3,
         "learning_rate_discriminator": 1e-3,
         "betas": (0.5, 0.99),
+        "augment": as_they_are,
         "gamma": 0.1,
         "alpha": 0.4,
         "discriminator_steps": 1,
         "mutations": list(MUTATIONS),
         "selection": "fitness",
+        "judged_every": 1,
+        "averaging": 0.9,
         "generations": 1000,
         "sample_count": 4,
     } | changes
@@ -70,11 +77,14 @@ def test_fitness_against_hand_computed_values() -> None:
         learning_rate_generator=0.1,
         learning_rate_discriminator=1e-12,
         betas=(0.5, 0.99),
+        augment=as_they_are,
         gamma=0.3,
         alpha=1.0,
         discriminator_steps=1,
         mutations=["heuristic"],
         selection="fitness",
+        judged_every=1,
+        averaging=0.9,
         generations=1000,
         sample_count=1,
     )
@@ -112,7 +122,8 @@ def test_the_saved_generator_is_the_survivor_bred_alone(assert_same_state: Check
         alone.load_state_dict(before)
         torch.set_rng_state(rng)
         alone.step(real_images(generation))
-        assert_same_state(egan.state_dict(), alone.state_dict())
+        kept = egan.state_dict().keys() - {"survivor", "verdict"}  # what they say of one child is not said of three
+        assert_same_state(*({key: each.state_dict()[key] for key in kept} for each in (egan, alone)))
         assert egan.state_dict()["generator"].keys() == egan.generator.state_dict().keys()
         torch.set_rng_state(after)
         first_survivors += int(metrics["survivor"]) == 0
@@ -130,7 +141,7 @@ def test_the_generator_given_is_the_one_that_evolves() -> None:
 
 
 def test_a_restored_run_goes_on_with_the_same_bytes(assert_same_state: Check) -> None:
-    egan = make_egan()
+    egan = make_egan(judged_every=2)
     for generation in range(3):
         egan.step(real_images(generation))
     file = io.BytesIO()
@@ -138,7 +149,7 @@ def test_a_restored_run_goes_on_with_the_same_bytes(assert_same_state: Check) ->
     for generation in range(3, 6):
         egan.step(real_images(generation))
 
-    resumed = make_egan()
+    resumed = make_egan(judged_every=2)
     file.seek(0)
     state = torch.load(file, weights_only=True)
     resumed.load_state_dict(state["algorithm"])
@@ -192,6 +203,87 @@ def test_judging_leaves_the_discriminator_as_trained() -> None:
     egan.discriminator_optimiser.register_step_post_hook(lambda *_: trained.append(weights(discriminator)))
     egan.step(real_images(0))
     assert torch.equal(trained[-1], weights(discriminator))
+
+
+def test_between_judgements_the_parent_goes_on_under_the_mutation_that_last_won(assert_same_state: Check) -> None:
+    egan = make_egan(judged_every=3, selection="random")
+    winners = set()
+    for generation in range(24):
+        before, rng = copy.deepcopy(egan.state_dict()), torch.get_rng_state()
+        metrics = egan.step(real_images(generation))
+        if generation % 3 == 0:
+            last = metrics
+            winners.add(int(metrics["survivor"]))
+            continue
+        assert all(torch.equal(metrics[name], last[name]) for name in metrics if name != "discriminator_loss")
+        after = torch.get_rng_state()
+        alone = make_egan(mutations=[list(MUTATIONS)[int(last["survivor"])]], judged_every=3)
+        alone.load_state_dict(before | {"survivor": 0})
+        torch.set_rng_state(rng)
+        alone.step(real_images(generation))
+        assert_same_state(*(each.state_dict()["generator"] for each in (egan, alone)))
+        torch.set_rng_state(after)
+    assert len(winners) > 1
+
+
+def test_the_average_begins_as_the_mean_of_all_survivors_and_then_forgets_old_ones() -> None:
+    egan = make_egan(averaging=0.75)
+    expected = None
+    for generation in range(8):
+        egan.step(real_images(generation))
+        survivor = torch.cat([weight.detach().flatten() for weight in egan.generator.parameters()])
+        share = max(0.25, 1 / (generation + 1))
+        expected = survivor if expected is None else (1 - share) * expected + share * survivor
+    average = torch.cat([weight.detach().flatten() for weight in egan.average.parameters()])
+    torch.testing.assert_close(average, expected)
+
+
+def test_what_is_saved_normalises_by_its_own_images_and_draws_nothing() -> None:
+    egan = make_egan()
+    for generation in range(3):
+        egan.step(real_images(generation))
+    rng = torch.get_rng_state()
+    settled = egan.settled().eval()
+    assert torch.equal(rng, torch.get_rng_state())
+    first = next(layer for layer in settled.modules() if isinstance(layer, nn.BatchNorm2d))
+    seen: list[Tensor] = []
+    first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    settled(torch.randn(2000, settled.latent_dim))
+    torch.testing.assert_close(first.running_mean, seen[0].mean((0, 2, 3)), atol=0.1, rtol=0)
+    torch.testing.assert_close(first.running_var, seen[0].var((0, 2, 3)), atol=0, rtol=0.2)
+
+
+def test_without_averaging_the_survivor_is_saved() -> None:
+    egan = make_egan(averaging=0.0)
+    egan.step(real_images(0))
+    for average, survivor in zip(egan.average.parameters(), egan.generator.parameters(), strict=True):
+        torch.testing.assert_close(average, survivor)
+
+
+def test_the_discriminator_trains_on_augmented_images_and_judges_them_as_they_are() -> None:
+    seen: list[tuple[bool, float]] = []
+    egan = make_egan(augment=lambda images: images + 100)
+    egan.discriminator.register_forward_pre_hook(
+        lambda network, given: seen.append((network.training, given[0].min().item()))
+    )
+    egan.step(real_images(0))
+    training, mutating, *judging = seen
+    assert training[0] and training[1] > 90
+    assert mutating[1] > 90
+    assert len(judging) == 1 + len(MUTATIONS)
+    assert all(lowest >= -1 for _, lowest in judging) and all(lowest < 90 for _, lowest in judging)
+
+
+def test_fitness_does_not_hang_on_the_length_that_spectral_normalisation_takes_away() -> None:
+    fitness = []
+    for length in (1.0, 8.0):
+        egan = make_egan(learning_rate_discriminator=1e-12)
+        with torch.no_grad():
+            for name, weight in egan.discriminator.named_parameters():
+                if name.endswith("original"):
+                    weight *= length
+        fitness.append(egan.step(real_images(0))["fitness"].item())
+    assert fitness[0] == pytest.approx(fitness[1], abs=1e-4)
 
 
 def test_samples_come_from_fixed_noise_and_draw_nothing() -> None:

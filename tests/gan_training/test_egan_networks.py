@@ -13,7 +13,8 @@ from components.gan_training.networks.egan import Blur, Discriminator, Generator
 @pytest.mark.parametrize("size", [16, 80])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_generator_makes_images_in_range(channels: int, size: int) -> None:
-    images = Generator(latent_dim=8, channels=channels, width=4, size=size)(torch.randn(2, 8))
+    generator = Generator(latent_dim=8, channels=channels, width=4, size=size)
+    images = generator(torch.randn(2, generator.latent_dim))
     assert images.shape == (2, channels, size, size)
     assert images.abs().max() <= 1
 
@@ -23,6 +24,17 @@ def test_generator_makes_images_in_range(channels: int, size: int) -> None:
 def test_discriminator_gives_one_logit_an_image(channels: int, size: int) -> None:
     logits = Discriminator(channels=channels, width=4, size=size)(torch.randn(2, channels, size, size))
     assert logits.shape == (2,)
+
+
+def test_a_part_of_the_noise_is_a_number_a_pixel_and_changes_only_what_is_near_it() -> None:
+    torch.manual_seed(0)
+    generator = Generator(latent_dim=8, channels=1, width=4, size=32).eval()
+    noise = torch.randn(1, generator.latent_dim)
+    other = noise.clone()
+    other[0, 8 + 32 * 10 + 20] += 1
+    changed = (generator(other) - generator(noise))[0, 0].nonzero()
+    assert [10, 20] in changed.tolist()
+    assert ((changed - torch.tensor([10, 20])).abs() <= 1).all()
 
 
 @pytest.mark.parametrize("size", [0, -16, 8, 81])
@@ -39,7 +51,7 @@ def test_networks_are_rebuilt_from_json() -> None:
     generator = Generator(**configuration)
     copy = Generator(**json.loads(json.dumps(configuration)))
     copy.load_state_dict(generator.state_dict())
-    noise = torch.randn(3, 8)
+    noise = torch.randn(3, generator.latent_dim)
     assert torch.equal(generator(noise), copy(noise))
 
 
@@ -54,7 +66,7 @@ def test_discriminator_couples_no_samples() -> None:
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules())
 
 
-def test_a_checkerboard_reaches_neither_out_of_the_generator_nor_into_the_discriminator() -> None:
+def test_a_checkerboard_does_not_leave_the_generator() -> None:
     rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
     checkerboard = ((rows + columns) % 2 * 2.0 - 1.0).expand(1, 1, 8, 8)
     blurred = Blur(channels=1)(checkerboard)

@@ -54,14 +54,21 @@ def test_mixup_lays_real_over_fake_by_its_label() -> None:
     torch.testing.assert_close(images, expected)
 
 
-def test_mixup_draws_a_label_for_every_sample_from_the_global_generator() -> None:
+def test_mixup_mixes_every_pair_from_both_sides() -> None:
+    torch.manual_seed(0)
+    images, labels = mixup(torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2), alpha=0.4)
+    assert len(images) == 6
+    torch.testing.assert_close(labels[:3] + labels[3:], torch.ones(3))
+
+
+def test_mixup_draws_a_label_for_every_pair_from_the_global_generator() -> None:
     images = torch.zeros(64, 1, 2, 2)
     torch.manual_seed(3)
     _, labels = mixup(images, images, alpha=1.0)
     torch.manual_seed(3)
     _, again = mixup(images, images, alpha=1.0)
-    assert labels.shape == (64,)
-    assert labels.unique().numel() == 64
+    assert labels.shape == (128,)
+    assert labels[:64].unique().numel() == 64
     assert torch.equal(labels, again)
 
 

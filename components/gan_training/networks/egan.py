@@ -1,13 +1,15 @@
 """The E-GAN's generator and discriminator: DCGANs that are cheap at full size.
 
 Fu et al. 2021 (paper 1) give no layer table. We read: the shape of DCGAN, on which E-GAN was published, with four
-halvings between the image and its coarsest grid, and three changes that let few generations suffice:
+halvings between the image and its coarsest grid, and four changes that let few generations suffice:
 
 - The discriminator has spectral instead of batch normalisation. It then couples no samples, so a batch of
   generated images alone is judged as it would be among real ones.
 - The generator enlarges bilinearly; its last layer, a transposed convolution, starts as bilinear enlargement.
-- A fixed binomial filter ends the generator and begins the discriminator: the one cannot make a checkerboard, the
-  other does not see that real images have detail as fine.
+- A fixed binomial filter ends the generator, which then cannot make a checkerboard. The discriminator begins by
+  laying each 2×2 pixels into channels, and looks at the finest detail at half the image's size.
+- A part of the noise is a number a pixel, which is filtered and laid over the image, as strongly as the generator
+  wants it there: the scanner's noise, for which a generator without it makes patterns that repeat.
 """
 
 from itertools import pairwise
@@ -25,12 +27,18 @@ HALVINGS = 4
 SHARPNESS = 8.0
 """Factor on the logit: with every spectral norm at 1 the bare logit hardly leaves 0, and nothing is learnt."""
 
+FAINT = 0.05
+"""Strength of the grain at first, on images in [-1, 1]; it may fall to 0 and double, as single pixels are no shapes."""
+
 
 class Generator(nn.Module):
     """Noise (N, latent_dim), standard normal → images (N, channels, size, size) in [-1, 1].
 
+    Attributes:
+        latent_dim: how many numbers an image is made of: those of its content, then one a pixel.
+
     Args:
-        latent_dim: length of a noise vector.
+        latent_dim: numbers that make the content.
         channels: image channels.
         width: feature channels at half the image's size; they double with every halving.
         size: image height and width in pixels, a multiple of 16.
@@ -41,7 +49,8 @@ class Generator(nn.Module):
 
     def __init__(self, latent_dim: int, channels: int, width: int, size: int) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.content_dim, self.size = latent_dim, size
+        self.latent_dim = latent_dim + size**2
         grid = coarsest_grid(size)
         widths = [width * 2**halving for halving in reversed(range(HALVINGS))]
         self.layers = nn.Sequential(
@@ -50,13 +59,16 @@ class Generator(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
             *(layer for wide, narrow in pairwise(widths) for layer in _enlarge(wide, narrow)),
-            _bilinear_at_first(nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)),
-            Blur(channels),
-            nn.Tanh(),
+            _bilinear_at_first(nn.ConvTranspose2d(width, 2 * channels, 4, stride=2, padding=1)),
+            Blur(2 * channels),
         )
+        self.grain = _as_it_is_at_first(nn.Conv2d(1, channels, 3, padding=1, bias=False))
 
     def forward(self, noise: Tensor) -> Tensor:
-        return self.layers(noise)
+        content, pixels = noise[:, : self.content_dim], noise[:, self.content_dim :]
+        smooth, strength = self.layers(content).chunk(2, dim=1)
+        grain = self.grain(pixels.unflatten(1, (1, self.size, self.size)))
+        return torch.tanh(smooth + FAINT * 2 * torch.sigmoid(strength) * grain)
 
 
 class Discriminator(nn.Module):
@@ -76,8 +88,8 @@ class Discriminator(nn.Module):
         grid = coarsest_grid(size)
         widths = [width * 2**halving for halving in range(HALVINGS)]
         self.layers = nn.Sequential(
-            Blur(channels),
-            spectral_norm(nn.Conv2d(channels, width, 4, stride=2, padding=1)),
+            nn.PixelUnshuffle(2),
+            spectral_norm(nn.Conv2d(4 * channels, width, 3, padding=1)),
             nn.LeakyReLU(0.2, inplace=True),
             *(layer for narrow, wide in pairwise(widths) for layer in _halve(narrow, wide)),
             nn.Flatten(),
@@ -133,4 +145,12 @@ def _bilinear_at_first(layer: nn.ConvTranspose2d) -> nn.ConvTranspose2d:
     with torch.no_grad():
         layer.weight.copy_(mix * torch.outer(taps, taps))
         layer.bias.zero_()
+    return layer
+
+
+def _as_it_is_at_first(layer: nn.Conv2d) -> nn.Conv2d:
+    """Start a 3×3 convolution as one that changes nothing."""
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[..., 1, 1] = 1
     return layer
