@@ -101,12 +101,12 @@ class Trial:
         sources = {purpose: self._batches(part, purpose) for purpose, part in parts.items()}
         seed_draws(run, "network")
         network = NETWORKS[self._network](**self.config)
-        classifier, history = fit(
-            network, list(sources.values()), params, run, augment=self._join(augmented), name=name
-        )
-        # The test images are real and as they were prepared; half of what the network has seen may not be.
-        count = -(-len(self.training) // params.batch_size)
-        classifier.estimate_statistics(as_floats(sources["real"][number][0]) for number in range(count))
+        join = self._join(augmented)
+        classifier, history = fit(network, list(sources.values()), params, run, augment=join, name=name)
+        # The test images are real; half of what the network has seen may not be.
+        seed_draws(run, "statistics")
+        epoch = range(-(-len(self.training) // params.batch_size))
+        classifier.estimate_statistics(join(sources["real"][number])[0] for number in epoch)
         probabilities, external = (_answers(classifier, part) for part in (self.test, self.external))
         tested = scores(self.test, probabilities)
         if len(self.external):

@@ -187,7 +187,7 @@ def test_classic_varies_every_image_anew(train, data):
 
 
 @pytest.mark.parametrize("training_set", ["none", "egan"])
-def test_statistics_are_those_of_the_real_training_images_alone(training_set, train, data):
+def test_statistics_are_those_of_the_real_training_images_alone(training_set, train, data, unvaried):
     watched, _, out = train(training_set)
     numbers = known(torch.cat(watched.statistics), data)
     assert set(numbers) == set(np.flatnonzero(ImageSet.load(data).folds == 1))
