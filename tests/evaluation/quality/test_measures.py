@@ -143,6 +143,23 @@ def test_levels_and_floats_are_the_same_images(real):
     )
 
 
+def test_unlearned_features_see_edges_and_not_brightness(real):
+    images = 0.8 * real[0].images
+    features = random_convolutions(images)
+    change = {
+        name: np.abs(random_convolutions(each) - features)[:, inner()].mean() / features[:, inner()].mean()
+        for name, each in (("brighter", images + 0.1), ("blurred", gaussian_filter(images, (0, 0, 1, 1))))
+    }
+    assert change["brighter"] < 0.05 < 0.2 < change["blurred"]
+
+
+def inner():
+    """Features of the four cells in the middle: at the border, images end in zeros."""
+    cells = np.zeros((64, 4, 4), dtype=bool)
+    cells[:, 1:3, 1:3] = True
+    return cells.ravel()
+
+
 def test_a_scale_centres_its_images_and_leaves_directions_alone():
     features = np.random.default_rng(0).normal(3, (1, 5), (200, 2))
     scaled = Scale.of(features)(features)
