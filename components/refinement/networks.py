@@ -17,10 +17,10 @@ SLOPE = 0.25
 
 
 class Refiner(nn.Module):
-    """Images x (N, channels, H, W) in [-1, 1] → refined images x + (1 − x²) · t of the same shape and range.
+    """Images x (N, channels, H, W) in [-1, 1] → refined images x + (1 − x²)² · t of the same shape and range.
 
     The layers of Table 1 give t, in [-½, ½]. For every t this rises with x and leaves -1 and 1 where they are: a value
-    can change by ½ at most, and less towards the ends of the range. So whatever a discriminator asks for, images
+    can change by ½ at most, and hardly at all at the ends of the range. So whatever a discriminator asks for, images
     become neither white nor all the same, and nowhere does a clamp end the gradient. Starts as the identity.
 
     Args:
@@ -39,7 +39,7 @@ class Refiner(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return images + (1 - images.square()) * self.layers(images) / 2
+        return images + (1 - images.square()).square() * self.layers(images) / 2
 
 
 class Discriminator(nn.Module):
