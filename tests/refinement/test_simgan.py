@@ -212,6 +212,28 @@ class TestSimGAN:
         synthetic = images(8, seed=50, high=0)
         assert subject.refine(synthetic).mean() > synthetic.mean() + 0.1
 
+    @pytest.mark.parametrize("seed", range(18))
+    @pytest.mark.parametrize("width", [4, 8])
+    def test_whatever_the_initial_weights_images_stay_near_what_they_were(self, seed, width):
+        """With Hardtanh, and a warm-up against an untrained discriminator, some sets turned white in a few updates."""
+        torch.manual_seed(seed)
+        subject = SimGAN(
+            Refiner(1, width),
+            Discriminator(1, width),
+            learning_rate_refiner=0.01,
+            learning_rate_discriminator=0.3,
+            regularisation=2.0,
+            discriminator_warmup=3,
+            refiner_updates=2,
+            buffer_size=20,
+            fixed_images=images(3, seed=7),
+        )
+        train(subject, 20)
+        synthetic = images(8, seed=50, high=0)
+        refined = subject.refine(synthetic)
+        assert (refined - synthetic).abs().mean() < 0.25
+        assert refined.std(dim=0).mean() > synthetic.std(dim=0).mean() / 2
+
     def test_refining_does_not_depend_on_the_batch_and_draws_nothing_at_random(self):
         subject = simgan()
         train(subject, 8)

@@ -149,7 +149,7 @@ class Watch:
         self._looks = [Look(**look) for look in state]
 
     def _listen(self, name: str, optimiser: Optimizer, *_: Any) -> None:
-        if self._step % LOOK_STEPS == 1:
+        if (self._step - 1) % LOOK_STEPS == 0:
             gradients = [w.grad for group in optimiser.param_groups for w in group["params"] if w.grad is not None]
             self._norms[name] = get_total_norm(gradients).detach()
 
