@@ -32,6 +32,9 @@ LOOK_IMAGES = 8
 WINDOW = 20
 """Looks over which a sign is averaged before it is believed: one bad batch is none."""
 
+START = 0.5
+"""Share of a training in which images may still be what an untrained generator draws: grey, and all alike."""
+
 SATURATED = 0.99
 """A value this far from 0, in [-1, 1], has all but reached the end of the range."""
 
@@ -171,7 +174,7 @@ class Sign:
 SIGNS = {
     DIVERSITY: Sign("the generator has lost its diversity ({:.0%} of what is expected)", least=0.25),
     SHARPNESS: Sign("the images have lost their sharpness ({:.0%} of what is expected)", least=0.1),
-    LEVEL: Sign("the images' brightness is off ({:.2f} of a range of 2 from the real images')", greatest=0.5),
+    LEVEL: Sign("the images' brightness is off ({:.2f} of a range of 2 from the real images')", greatest=1.0),
     SATURATION: Sign("the images are saturated ({:.0%} more of them than of the real ones)", greatest=0.5),
     DISTANCE: Sign("the images have left what they were made from ({:.2f} of a range of 2)", greatest=0.5),
     MARGIN: Sign("the discriminator wins outright (the generator can learn nothing from it)", greatest=0.98),
@@ -180,10 +183,17 @@ SIGNS = {
 
 
 class Health:
-    """Looks at a training's metrics step by step."""
+    """Looks at a training's metrics step by step.
 
-    def __init__(self) -> None:
+    Args:
+        steps: length of the training. What was never well is given `START` of it to become so; what was, is watched at
+            once.
+    """
+
+    def __init__(self, steps: int = 0) -> None:
+        self._start = START * steps
         self._recent = {sign: deque(maxlen=WINDOW) for sign in SIGNS}
+        self._once_well: set[str] = set()
 
     def diagnose(self, metrics: Mapping[str, float]) -> str:
         """What is wrong after one more step, over the last `WINDOW` looks; "" while nothing is."""
@@ -194,7 +204,9 @@ class Health:
             # What is made from other images is held to them, and so learns even where the discriminator wins.
             if sign == MARGIN and DISTANCE in means:
                 continue
-            if not SIGNS[sign].least <= mean <= SIGNS[sign].greatest:
+            if SIGNS[sign].least <= mean <= SIGNS[sign].greatest:
+                self._once_well.add(sign)
+            elif sign in self._once_well or metrics.get("step", math.inf) > self._start:
                 return SIGNS[sign].words.format(mean)
         return ""
 

@@ -28,18 +28,19 @@ class History:
 
     Args:
         on_collapse: a `GanSection`'s; None where nothing can collapse.
+        steps: length of the training.
 
     Attributes:
         rows: the metrics by name, and `step`, of every step; `collapsed` is 1 where a collapse is diagnosed.
         snapshots: what was observed of the training on its way, by step.
     """
 
-    def __init__(self, run: Run, on_collapse: str | None = None) -> None:
+    def __init__(self, run: Run, on_collapse: str | None = None, steps: int = 0) -> None:
         self.rows: list[dict[str, float]] = []
         self.snapshots: dict[int, Tensor] = {}
         self._run = run
         self._on_collapse = on_collapse
-        self._health = Health()
+        self._health = Health(steps)
         self._times: list[int] = []
         self._pending: list[tuple[int, int, dict[str, Tensor]]] = []
         self._told = 0

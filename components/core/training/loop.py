@@ -107,7 +107,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C and a checkpoint.
     """
     adversarial = isinstance(params, GanSection)
-    history = History(run, params.on_collapse if adversarial else None)
+    history = History(run, params.on_collapse if adversarial else None, steps)
     watch = Watch(algorithm if adversarial else None, params.batch_size)
     name = f"restart-{run.attempt}.{name}" if run.attempt else name
     done = _resume(algorithm, history, watch, run, name)

@@ -76,7 +76,7 @@ class TestSigns:
 BAD = [
     (DIVERSITY, 0.03, "lost its diversity (3%"),
     (SHARPNESS, 0.03, "lost their sharpness (3%"),
-    (LEVEL, 0.8, "brightness is off (0.80"),
+    (LEVEL, 1.2, "brightness is off (1.20"),
     (SATURATION, 0.9, "saturated (90%"),
     (DISTANCE, 0.7, "left what they were made from (0.70"),
     (MARGIN, 0.99, "wins outright"),
@@ -99,6 +99,16 @@ class TestDiagnosis:
     @given(st.lists(st.tuples(st.floats(0.25, 2), st.floats(0.1, 9), st.floats(-1, 0.98)), max_size=2 * WINDOW))
     def test_a_healthy_training_is_never_accused(self, rows):
         assert not any(diagnoses(*(dict(zip((DIVERSITY, SHARPNESS, MARGIN), row, strict=True)) for row in rows)))
+
+    def test_what_was_never_well_has_half_of_the_training_to_become_so(self):
+        health = Health(steps=1000)
+        found = [health.diagnose({"step": step, SHARPNESS: 0.0}) for step in range(1, 1001)]
+        assert not any(found[:500]) and all(found[500:])
+
+    def test_what_was_well_is_watched_at_once(self):
+        health = Health(steps=1000)
+        rows = [{"step": step, SHARPNESS: float(step < 30)} for step in range(1, 100)]
+        assert health.diagnose(rows[-1]) == "" and any(health.diagnose(row) for row in rows)
 
     def test_a_training_without_the_signs_is_left_alone(self):
         assert not any(diagnoses(*[{"loss": 0.0}] * (2 * WINDOW)))
