@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import get_total_norm, parametrize
 from torch.optim import Adam
 
-from components.core.training import through, vital_signs
+from components.core.training import Look, through
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.schedule import share_left
@@ -97,6 +97,8 @@ class EGAN:
         self.verdict: dict[str, Tensor] = {}
         self.generations = generations
         self.generation = 0
+        self.look: Look | None = None
+        self.optimisers = {"generator": self.parent.optimiser, "discriminator": self.discriminator_optimiser}
         self.learning_rates = [(self.discriminator_optimiser, learning_rate_discriminator)]
         self.learning_rates += [(child.optimiser, learning_rate_generator) for child in self.children]
 
@@ -104,7 +106,8 @@ class EGAN:
         """One generation on real images (N, C, H, W) in [-1, 1]; metrics are detached scalars.
 
         `survivor` is the index of the surviving mutation in `mutations`; `fitness`, `quality`, `diversity`
-        and the vital signs are the survivor's, `fitness_<mutation>` each child's; all as last judged.
+        are the survivor's, `fitness_<mutation>` each child's; all as last judged, and the look is the survivor's then,
+        else the parent's.
         """
         judged = self.generation % self.judged_every == 0
         self._anneal()
@@ -114,7 +117,7 @@ class EGAN:
         if judged:
             self.verdict = self._evolve(real)
         else:
-            self._mutate(len(real), self.mutations[self.survivor : self.survivor + 1])
+            self._mutate(real, self.mutations[self.survivor : self.survivor + 1])
         self.discriminator.train()
         self._follow()
         return {"discriminator_loss": discriminator_loss, **self.verdict}
@@ -179,25 +182,26 @@ class EGAN:
 
     def _evolve(self, real: Tensor) -> dict[str, Tensor]:
         """Breed a child a mutation, keep the fittest; what `step` reports of it."""
-        self._mutate(len(real), self.mutations)
+        self._mutate(real, self.mutations)
         quality, diversity, looks = self._judge(real)
         fitness = quality + self.gamma * diversity
         survivor = self._select(fitness)
         self.survivor = int(survivor)  # the one wait for the device
         if self.survivor != 0:
             self.parent.copy_from(self.children[self.survivor])
+        self.look = Look(real, *looks[self.survivor])
         return {
             "fitness": fitness[survivor],
             "quality": quality[survivor],
             "diversity": diversity[survivor],
             "survivor": survivor,
             **{f"fitness_{name}": value for name, value in zip(self.mutations, fitness, strict=True)},
-            **vital_signs(real, *looks[self.survivor]),
         }
 
-    def _mutate(self, count: int, mutations: Sequence[str]) -> None:
+    def _mutate(self, real: Tensor, mutations: Sequence[str]) -> None:
         """Each child takes one optimiser step from the parent under its own objective; the first in its place."""
-        images = through(self.generator, draw_noise(self.generator, count))
+        images = through(self.generator, draw_noise(self.generator, len(real)))
+        self.look = Look(real, images.detach())
         logits, sensitivity = self._look_at(images.detach())
         gradients = []
         for name in mutations:

@@ -7,13 +7,19 @@ from components.core.training.augment import (
     flip_and_shift,
     flip_turn_and_shift,
 )
-from components.core.training.collapse import (
+from components.core.training.health import (
+    DISTANCE,
     DIVERSITY,
+    GENERATOR_GRADIENT,
+    LEVEL,
+    LOOK_STEPS,
     MARGIN,
+    SATURATION,
+    SHARPNESS,
     WINDOW,
-    Collapse,
-    CollapseWatch,
-    discriminator_margin,
+    Adversary,
+    Health,
+    Look,
     vital_signs,
 )
 from components.core.training.history import History

@@ -25,7 +25,7 @@ from components.evaluation.cardiac.fold import KINDS, Fold
 from components.evaluation.cardiac.quality import ImageQuality, number, reach
 from components.evaluation.cardiac.scores import METRICS, Scores, answers, by_fold, commonest, score
 from components.evaluation.charts import Chart
-from components.evaluation.histories import History, read_history
+from components.evaluation.histories import History, failures, read_history
 from components.evaluation.output import write_report
 from components.evaluation.page import points, render
 from components.evaluation.statistics import REPLICATES
@@ -69,6 +69,14 @@ class CardiacReport:
         refined = next(each.ratio for each in first.classifications if each.training_set == "simgan")
         egan = {name: _histories(paths, f"egan-{name}") for name in classes}
         simgan = _histories(paths, "simgan")
+        gans = {f"E-GAN of {name}": each for name, each in egan.items()} | {"SimGAN": simgan}
+        failed = failures(
+            {
+                f"{name}, fold {fold.fold},": history
+                for name, each in gans.items()
+                for fold, history in zip(folds, each, strict=True)
+            }
+        )
         classifiers = {
             network: {name: _histories(paths, f"{network}-{name}") for name in sets}
             for network, sets in scores.accuracy.items()
@@ -84,6 +92,7 @@ class CardiacReport:
                 "E-GAN, survivors chosen by": first.selection,
                 "SimGAN, optimiser steps": _length(simgan),
                 "Classifiers, updates": _length(classifiers[networks[0]]["none"]),
+                "Adversarial trainings that collapsed": "; ".join(failed) or "none",
             },
             charts={
                 "people": area_charts(findings),
