@@ -72,9 +72,9 @@ class CardiacReport:
         gans = {f"E-GAN of {name}": each for name, each in egan.items()} | {"SimGAN": simgan}
         failed = failures(
             {
-                f"{name}, fold {fold.fold},": history
+                f"{name}, fold {training.fold}, replicate {training.replicate},": history
                 for name, each in gans.items()
-                for fold, history in zip(folds, each, strict=True)
+                for training, history in zip(trainings, each, strict=True)
             }
         )
         classifiers = {
