@@ -12,3 +12,7 @@ class TaskFailure(UserError):
     """Something failed on the way, such as a task of a run: what was asked for could be done."""
 
     exit_code = 1
+
+
+class Collapse(UserError):
+    """A GAN's training went wrong in a way that it does not come back from, or made images that are none."""

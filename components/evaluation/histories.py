@@ -1,7 +1,7 @@
 """Training histories: read, and averaged over windows so that a curve of any length is a small figure."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,20 @@ def windowed(values: Sequence[np.ndarray], windows: int) -> np.ndarray:
     """
     count = min(windows, *map(len, values))
     return np.array([[_mean(part) for part in np.array_split(each, count)] for each in values])
+
+
+def failures(histories: Mapping[str, History]) -> list[str]:
+    """Which adversarial trainings, by name, collapsed or were begun anew, one phrase each."""
+    return [f"{name} {words}" for name, history in histories.items() for words in _failures(history)]
+
+
+def _failures(history: History) -> Iterator[str]:
+    times = int(np.nansum(history.get("restarted", [0])))
+    if times:
+        yield "begun anew" + (f" {times} times" if times > 1 else "")
+    collapsed = np.nan_to_num(history.get("collapsed", np.zeros(0))) > 0
+    if collapsed.any():
+        yield f"collapsed at step {int(history['step'][collapsed.argmax()])}"
 
 
 def _mean(values: np.ndarray) -> float:

@@ -18,7 +18,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
     import numpy as np
     import torch
 
-    from components.core.images import ImageSet, grid, save_model
+    from components.core.images import ImageSet, check_generated, grid, save_model
     from components.core.training import Batches, device, flip_and_shift, restarting, seed_draws, train
     from components.gan_training.egan import EGAN
     from components.gan_training.networks.egan import Discriminator, Generator
@@ -68,6 +68,7 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, label: st
             augment=lambda batch: [flip_and_shift(batch[0], params.translation)],
             observe=lambda step: run.journal.image(f"samples/{step:06d}", grid(egan.samples().cpu().numpy())),
         )
+        check_generated(egan.samples().cpu().numpy(), real.images, f"the E-GAN's images of {label}")
         return egan.generator, history
 
     generator, history = restarting(params, run, attempt)
@@ -81,7 +82,7 @@ def synthesize(params: SynthesizeParams, run: Run, *, data: Path, generators: li
     import torch
 
     from components.core.errors import UserError
-    from components.core.images import ImageSet, grid, load_model, model_facts
+    from components.core.images import ImageSet, check_generated, grid, load_model, model_facts
     from components.core.training import device
     from components.gan_training.networks.egan import Generator
 
@@ -101,6 +102,7 @@ def synthesize(params: SynthesizeParams, run: Run, *, data: Path, generators: li
         with torch.no_grad():
             noise = torch.randn(count, generator.latent_dim).to(device())
             images = torch.cat([generator(part) for part in noise.split(params.batch_size)])
+        check_generated(images.cpu().numpy(), training_part.of_class(label).images, f"the synthetic images of {label}")
         sets.append(ImageSet.generated(images.cpu().numpy(), index, training_part.classes, origin))
         run.journal.image(f"synthetic/{label}", grid(images[:64].cpu().numpy()))
     ImageSet.concatenate(sets).save(run.out)

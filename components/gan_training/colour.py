@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from components.core.images import to_grey
-from components.core.training import MARGIN, discriminator_margin
+from components.core.training import Look
 from components.gan_training.attention import Initial
 from components.gan_training.gan import frozen
 from components.gan_training.losses import cross_entropy, heuristic, hinge_cross_entropy, hinge_squares
@@ -84,6 +84,8 @@ class ColourGAN:
         self.discriminator_schedule = _falling(self.discriminator_optimiser, updates)
         self.discriminator_loss = discriminator_loss
         self.l1_weight = l1_weight
+        self.look: Look | None = None
+        self.optimisers = {"generator": self.generator_optimiser, "discriminator": self.discriminator_optimiser}
 
     def step(self, colour: Tensor) -> dict[str, Tensor]:
         """One update of the discriminator, then one of the generator, on images (N, 3, H, W) in [-1, 1]."""
@@ -122,10 +124,10 @@ class ColourGAN:
         loss.backward()
         self.discriminator_optimiser.step()
         self.discriminator_schedule.step()
+        self.look = Look(colour, rendered.to(colour.dtype), real_logits.detach(), fake_logits.detach(), grey)
         slope = nn.utils.get_total_norm([weight.grad for weight in self.discriminator.parameters()])
         return {
             "discriminator_loss": loss.detach(),
-            MARGIN: discriminator_margin(real_logits, fake_logits),
             "discriminator_gradient": slope,
             "vanishing": (slope < VANISHED).float(),
         }

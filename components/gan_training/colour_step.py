@@ -1,7 +1,7 @@
 """The step of paper 3: train one variant of its colour GAN."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.core.contract import Run, comparing_step
 from components.gan_training.params import ColourParams, Variant
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from components.core.images import ImageSet
+    from components.core.training import History
+    from components.gan_training.colour import ColourGAN
 
 
 @comparing_step("variant")
@@ -23,8 +25,17 @@ def train_colour(params: ColourParams, run: Run, *, data: Path, variant: Variant
     import numpy as np
     import torch
 
-    from components.core.images import TEST_FOLD, ImageSet, as_levels, save_model, to_grey
-    from components.core.training import Batches, as_floats, centre_crop, crop_and_flip, device, seed_draws, train
+    from components.core.images import TEST_FOLD, ImageSet, as_levels, check_generated, save_model, to_grey
+    from components.core.training import (
+        Batches,
+        as_floats,
+        centre_crop,
+        crop_and_flip,
+        device,
+        restarting,
+        seed_draws,
+        train,
+    )
     from components.gan_training.recipes import colour_gan
 
     photographs = of_label(ImageSet.load(data), dataset)
@@ -36,25 +47,32 @@ def train_colour(params: ColourParams, run: Run, *, data: Path, variant: Variant
     images = torch.from_numpy(np.array(training_part.images)).to(device())
     originals = as_floats(centre_crop(torch.from_numpy(np.array(test_part.images)), params.crop)).to(device())
     updates = training_length(params.updates, params.epochs, len(images), params.batch_size)
-    seed_draws(run, "networks")
-    config, gan = colour_gan(params, variant, updates)
 
-    def observe(update: int) -> None:
-        shown = originals[: params.samples]
-        run.journal.image(f"samples/{update:06d}", _sheet(to_grey(shown), gan.render(to_grey(shown)), shown))
+    def attempt(run: Run) -> "tuple[ColourGAN, dict[str, Any], np.ndarray, History]":
+        seed_draws(run, "networks")
+        config, gan = colour_gan(params, variant, updates)
 
-    history = train(
-        gan,
-        [Batches(images, batch_size=params.batch_size, seed=run.seed)],
-        params,
-        run,
-        steps=updates,
-        augment=lambda batch: [as_floats(crop_and_flip(batch[0], params.crop))],
-        observe=observe,
-    )
+        def observe(update: int) -> None:
+            shown = originals[: params.samples]
+            run.journal.image(f"samples/{update:06d}", _sheet(to_grey(shown), gan.render(to_grey(shown)), shown))
+
+        history = train(
+            gan,
+            [Batches(images, batch_size=params.batch_size, seed=run.seed)],
+            params,
+            run,
+            steps=updates,
+            augment=lambda batch: [as_floats(crop_and_flip(batch[0], params.crop))],
+            observe=observe,
+        )
+        parts = [gan.render(part).cpu().numpy() for part in to_grey(originals).split(params.batch_size)]
+        rendered = np.concatenate(parts)
+        check_generated(rendered, originals.cpu().numpy(), f"the test images as {variant} colours them")
+        return gan, config, rendered, history
+
+    gan, config, rendered, history = restarting(params, run, attempt)
     history.save(run.out / "history.csv")
-    rendered = [gan.render(part).cpu().numpy() for part in to_grey(originals).split(params.batch_size)]
-    np.save(run.out / "rendered.npy", as_levels(np.concatenate(rendered)))
+    np.save(run.out / "rendered.npy", as_levels(rendered))
     save_model(run.out, gan.generator, config, origin=origin, kind=variant, dataset=dataset, replicate=replicate)
 
 

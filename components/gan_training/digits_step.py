@@ -41,7 +41,7 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
     import numpy as np
     import torch
 
-    from components.core.images import TEST_FOLD, ImageSet, as_levels, grid, save_model
+    from components.core.images import TEST_FOLD, ImageSet, as_levels, check_generated, grid, save_model
     from components.core.training import Batches, as_floats, device, restarting, seed_draws, train
 
     training_part = ImageSet.load(data).training(TEST_FOLD)
@@ -68,6 +68,7 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
             augment=lambda batch: [as_floats(batch[0])],
             observe=observe,
         )
+        check_generated(built.gan.samples().cpu().numpy(), real.images, f"the {built.kind}'s images of {label}")
         return built, history
 
     built, history = restarting(params, run, attempt)

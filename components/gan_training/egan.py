@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
-from components.core.training import through, vital_signs
+from components.core.training import Look, through
 from components.gan_training.losses import MUTATIONS, mixup, mixup_loss
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.schedule import share_left
@@ -76,6 +76,8 @@ class EGAN:
         self.fixed_noise = draw_noise(self.generator, sample_count)
         self.generations = generations
         self.generation = 0
+        self.look: Look | None = None
+        self.optimisers = {"generator": self.parent.optimiser, "discriminator": self.discriminator_optimiser}
         self.learning_rates = [(self.discriminator_optimiser, learning_rate_discriminator)]
         self.learning_rates += [(child.optimiser, learning_rate_generator) for child in self.children]
 
@@ -83,7 +85,7 @@ class EGAN:
         """One generation on real images (N, C, H, W) in [-1, 1]; metrics are detached scalars.
 
         `survivor` is the index of the surviving mutation in `mutations`; `fitness`, `quality`, `diversity`
-        and the vital signs are the survivor's, `fitness_<mutation>` each child's.
+        and the look are the survivor's, `fitness_<mutation>` each child's.
         """
         self._anneal()
         for _ in range(self.discriminator_steps):
@@ -96,6 +98,7 @@ class EGAN:
         survivor = self._select(fitness)
         chosen = int(survivor)  # the one wait for the device in a generation
         self._survive(chosen)
+        self.look = Look(real, *looks[chosen])
         return {
             "discriminator_loss": discriminator_loss,
             "fitness": fitness[survivor],
@@ -103,7 +106,6 @@ class EGAN:
             "diversity": diversity[survivor],
             "survivor": survivor,
             **{f"fitness_{name}": value for name, value in zip(self.mutations, fitness, strict=True)},
-            **vital_signs(real, *looks[chosen]),
         }
 
     def samples(self) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from components.core.training import through, vital_signs
+from components.core.training import Look, through
 from components.gan_training.keras import decayed
 from components.gan_training.noise import draw_images, draw_noise
 from components.gan_training.state import Part, restore, state_of
@@ -52,12 +52,14 @@ class GAN:
         self.discriminator_schedule = decayed(discriminator_optimiser, discriminator_decay)
         self.discriminator_steps = discriminator_steps
         self.fixed_noise = draw_noise(self.generator, sample_count)
+        self.look: Look | None = None
+        self.optimisers = {"generator": generator_optimiser, "discriminator": discriminator_optimiser}
 
     def step(self, real: Tensor) -> dict[str, Tensor]:
         """One iteration on real images (N, C, H, W) in [-1, 1]; metrics are detached scalars.
 
         We read: the generator's update has noise of its own, and images are always generated with the statistics
-        of their batch. `discriminator_loss` and the vital signs are of the first of the discriminator's updates,
+        of their batch. `discriminator_loss` and the look are of the first of the discriminator's updates,
         before it has learnt from this batch.
         """
         with torch.no_grad():
@@ -65,12 +67,8 @@ class GAN:
         images = torch.cat([real, fake])
         losses, logits = zip(*(self._train_discriminator(images) for _ in range(self.discriminator_steps)), strict=True)
         generator_loss = self._train_generator(len(real))
-        real_logits, fake_logits = logits[0].chunk(2)
-        return {
-            "discriminator_loss": losses[0],
-            "generator_loss": generator_loss,
-            **vital_signs(real, fake, real_logits, fake_logits),
-        }
+        self.look = Look(real, fake, *logits[0].chunk(2))
+        return {"discriminator_loss": losses[0], "generator_loss": generator_loss}
 
     def samples(self) -> Tensor:
         """Images (sample_count, C, H, W) in [-1, 1], always from the same noise."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from components.core.contract import ComputeSection, GanSection, TrainingSection
+from components.core.contract import ComputeSection, GanSection
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(ge=1)]
@@ -77,7 +77,7 @@ class DcganParams(PaperTwoParams):
     discriminator_steps: int = Field(ge=1, description="discriminator updates an iteration, all on one combined batch")
 
 
-class ColourParams(TrainingSection):
+class ColourParams(GanSection):
     """Settings of the colour GAN (paper 3). Batch, β₁, widths, λ and dropout are pix2pix's: the paper is silent."""
 
     crop: int = Field(ge=32, description="side of the random crops that are trained on, in pixels")

@@ -2,14 +2,12 @@
 
 Table 1 names neither activations nor padding. We read: a PReLU stands between two convolutions that follow
 each other directly, for without it they would be one; everything is padded to keep its size (divided by the
-stride). Convolutions are initialised for PReLU (He et al. 2015), but every residual structure starts as the
-identity: without normalisation, plain SGD then bears a learning rate at which it gets somewhere.
+stride). Convolutions are initialised for PReLU (He et al. 2015), but both networks' last layers start at 0: the refiner
+as the identity, which a warm-up on self-regularisation is to bring about, the discriminator without an opinion, so
+that nobody follows one that has learnt nothing.
 """
 
-import torch
 from torch import Tensor, nn
-
-from components.core.errors import UserError
 
 RESIDUALS = 2
 """Residual structures of the discriminator."""
@@ -19,43 +17,36 @@ SLOPE = 0.25
 
 
 class Refiner(nn.Module):
-    """Images (N, channels, H, W) in [-1, 1] → refined images of the same shape and range.
+    """Images x (N, channels, H, W) in [-1, 1] → refined images x + (1 − x²)² · t of the same shape and range.
 
-    Starts as the identity: of the `width` features the first `channels` carry the image through. The range is
-    kept by clipping, not by tanh, which could not be the identity.
+    The layers of Table 1 give t, in [-½, ½]. For every t this rises with x and leaves -1 and 1 where they are: a value
+    can change by ½ at most, and hardly at all at the ends of the range. So whatever a discriminator asks for, images
+    become neither white nor all the same, and nowhere does a clamp end the gradient. Starts as the identity.
 
     Args:
         channels: image channels.
-        width: feature channels, at least `channels`.
+        width: feature channels.
         blocks: residual structures.
-
-    Raises:
-        UserError: `width` is below `channels`.
     """
 
     def __init__(self, channels: int, width: int, blocks: int = 5) -> None:
         super().__init__()
-        if width < channels:
-            raise UserError(
-                f"the refiner's width must be at least the number of image channels, {channels}, got {width}"
-            )
         self.layers = nn.Sequential(
             convolution(channels, width, 3),
             *(Residual(width) for _ in range(blocks)),
-            convolution(width, channels, 1),
-            nn.Hardtanh(-1, 1),
+            zero(convolution(width, channels, 1)),
+            nn.Tanh(),
         )
-        head, tail = self.layers[0], self.layers[-2]
-        with torch.no_grad():
-            nn.init.dirac_(head.weight[:channels])
-            nn.init.dirac_(tail.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
+        return images + (1 - images.square()).square() * self.layers(images) / 2
 
 
 class Discriminator(nn.Module):
-    """Images (N, channels, H, W) → logits (N, 2, ⌈H/4⌉, ⌈W/4⌉) of (refined, real) at every location."""
+    """Images (N, channels, H, W) → logits (N, 2, ⌈H/4⌉, ⌈W/4⌉) of (refined, real) at every location.
+
+    Starts undecided everywhere.
+    """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -67,7 +58,7 @@ class Discriminator(nn.Module):
             *(Residual(width) for _ in range(RESIDUALS)),
             convolution(width, width, 1),
             nn.PReLU(width, SLOPE),
-            convolution(width, 2, 1),
+            zero(convolution(width, 2, 1)),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -83,7 +74,7 @@ class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(convolution(width, width, 3), nn.PReLU(width, SLOPE), convolution(width, width, 3))
-        nn.init.zeros_(self.body[-1].weight)
+        zero(self.body[-1])
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.body(features)
@@ -94,4 +85,10 @@ def convolution(in_channels: int, out_channels: int, size: int, stride: int = 1)
     layer = nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)
+    return layer
+
+
+def zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """The convolution with weights of 0."""
+    nn.init.zeros_(layer.weight)
     return layer

@@ -6,32 +6,38 @@ Fu et al. 2021 (paper 1), section 2.1, Table 1, eq. 2 and 3, after Shrivastava e
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
 from components.core.errors import UserError
-from components.core.training import through
+from components.core.training import Look, through
 from components.refinement.networks import Discriminator, Refiner
 
 REFINED, REAL = 0, 1
 """The discriminator's two channels."""
 
+LONGEST_GRADIENT = 1.0
+"""Norm, over all of a network's weights. No update is longer than the learning rate then, whatever a discriminator that
+is sure of itself asks for."""
+
 
 class SimGAN:
     """Refiner against discriminator; implements `components.core.training.Algorithm`.
 
-    Every `step` updates one of the two networks: first the refiner `refiner_warmup` times, then the
-    discriminator `discriminator_warmup` times (500 and 100 in the paper), then `refiner_updates` (2) refiner
-    updates to one of the discriminator. We read: the warm-up minimises all of eq. 3, for a discriminator that is
-    "fixed" takes part (the original SimGAN leaves its term out there); the losses are means over images and
-    locations ("average loss").
+    Every `step` updates one of the two networks: first the discriminator `discriminator_warmup` times (100 in the
+    paper), then `refiner_updates` (2) refiner updates to one of the discriminator. We read: the paper's 500 refiner
+    updates before that minimise self-regularisation alone, as in the original SimGAN, since a discriminator that has
+    learnt nothing can only mislead it; what they end at is the identity, and there ours begins, so that nothing is
+    left to do. The losses are means over images and locations ("average loss"). Gradients longer than
+    `LONGEST_GRADIENT` are shortened to it.
 
     Args:
         refiner, discriminator: `networks.Refiner` and `networks.Discriminator`, on their device.
         learning_rate_refiner, learning_rate_discriminator: of plain SGD.
         regularisation: λ of eq. 3, on the mean absolute difference per pixel; ≥ 0.
-        refiner_warmup, discriminator_warmup, refiner_updates: the schedule above.
+        discriminator_warmup, refiner_updates: the schedule above.
         buffer_size: refined images in the history buffer, at least half a batch.
         fixed_images: synthetic images (N, C, H, W) that `samples` shows refined.
     """
@@ -44,7 +50,6 @@ class SimGAN:
         learning_rate_refiner: float,
         learning_rate_discriminator: float,
         regularisation: float,
-        refiner_warmup: int,
         discriminator_warmup: int,
         refiner_updates: int,
         buffer_size: int,
@@ -55,12 +60,13 @@ class SimGAN:
         self.refiner_optimiser = SGD(refiner.parameters(), learning_rate_refiner)
         self.discriminator_optimiser = SGD(discriminator.parameters(), learning_rate_discriminator)
         self.regularisation = regularisation
-        self.refiner_warmup = refiner_warmup
         self.discriminator_warmup = discriminator_warmup
         self.refiner_updates = refiner_updates
         self.buffer = HistoryBuffer(buffer_size, fixed_images)
         self.fixed_images = fixed_images
         self.updates = 0
+        self.look: Look | None = None
+        self.optimisers = {"generator": self.refiner_optimiser, "discriminator": self.discriminator_optimiser}
 
     def step(self, synthetic: Tensor, real: Tensor) -> dict[str, Tensor]:
         """One update on equally many synthetic and real images (N, C, H, W) in [-1, 1].
@@ -70,13 +76,11 @@ class SimGAN:
         refiner_turn = self.trains_refiner(self.updates)
         self.updates += 1
         self.discriminator.requires_grad_(not refiner_turn)
-        return self._train_refiner(synthetic) if refiner_turn else self._train_discriminator(synthetic, real)
+        return self._train_refiner(synthetic, real) if refiner_turn else self._train_discriminator(synthetic, real)
 
     def trains_refiner(self, update: int) -> bool:
         """Whether update number `update`, counted from 0, is the refiner's."""
-        if update < self.refiner_warmup:
-            return True
-        formal = update - self.refiner_warmup - self.discriminator_warmup
+        formal = update - self.discriminator_warmup
         return formal >= 0 and formal % (self.refiner_updates + 1) < self.refiner_updates
 
     def refine(self, images: Tensor, batch_size: int = 50) -> Tensor:
@@ -106,25 +110,31 @@ class SimGAN:
         self.buffer.load_state_dict(state["buffer"])
         self.updates = state["updates"]
 
-    def _train_refiner(self, synthetic: Tensor) -> dict[str, Tensor]:
+    def _train_refiner(self, synthetic: Tensor, real: Tensor) -> dict[str, Tensor]:
         refined = through(self.refiner, synthetic)
         realism = realism_loss(through(self.discriminator, refined))
         change = F.l1_loss(refined, synthetic)
         loss = realism + self.regularisation * change
-        self.refiner_optimiser.zero_grad()
-        loss.backward()
-        self.refiner_optimiser.step()
+        self._descend(self.refiner, self.refiner_optimiser, loss)
+        self.look = Look(real, refined.detach(), given=synthetic)
         return {"refiner_loss": loss.detach(), "realism_loss": realism.detach(), "change": change.detach()}
 
     def _train_discriminator(self, synthetic: Tensor, real: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            refined = self.buffer.mix(through(self.refiner, synthetic))
+            present = through(self.refiner, synthetic)
+        refined = self.buffer.mix(present)
         logits = through(self.discriminator, torch.cat([refined, real]))
-        loss = discriminator_loss(*logits.split([len(refined), len(real)]))
-        self.discriminator_optimiser.zero_grad()
-        loss.backward()
-        self.discriminator_optimiser.step()
+        refined_logits, real_logits = logits.split([len(refined), len(real)])
+        loss = discriminator_loss(refined_logits, real_logits)
+        self._descend(self.discriminator, self.discriminator_optimiser, loss)
+        self.look = Look(real, present, realness(real_logits), realness(refined_logits), given=synthetic)
         return {"discriminator_loss": loss.detach()}
+
+    def _descend(self, network: nn.Module, optimiser: SGD, loss: Tensor) -> None:
+        optimiser.zero_grad()
+        loss.backward()
+        clip_grad_norm_(network.parameters(), LONGEST_GRADIENT)
+        optimiser.step()
 
 
 class HistoryBuffer:
@@ -182,3 +192,8 @@ def discriminator_loss(refined: Tensor, real: Tensor) -> Tensor:
 def realism_loss(refined: Tensor) -> Tensor:
     """First term of eq. 3, −log(1 − D(x̃)), of the discriminator's logits (N, 2, h, w) of refined images."""
     return -refined.log_softmax(dim=1)[:, REAL].mean()
+
+
+def realness(logits: Tensor) -> Tensor:
+    """Logits (N, h, w) of "real", detached, of the discriminator's (N, 2, h, w): what softmax makes of two channels."""
+    return (logits[:, REAL] - logits[:, REFINED]).detach()

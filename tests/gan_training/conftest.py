@@ -51,6 +51,7 @@ def colour_params() -> Callable[..., ColourParams]:
         "batch_size": 4,
         "precision": "fp32",
         "checkpoint_seconds": 10.0,
+        "on_collapse": "warn",
         "crop": 32,
         "width": 4,
         "depth": 3,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from components.core.images import to_grey
+from components.core.training import MARGIN, vital_signs
 from components.gan_training.colour import VARIANTS, ColourGAN
 from components.gan_training.losses import cross_entropy, hinge_cross_entropy, hinge_squares
 from components.gan_training.params import ColourParams, Variant
@@ -108,7 +109,6 @@ def test_metrics_are_detached_scalars(variant: Variant, make_gan: Build) -> None
     metrics = make_gan(variant).step(photographs(0))
     assert list(metrics) == [
         "discriminator_loss",
-        "discriminator_margin",
         "discriminator_gradient",
         "vanishing",
         "generator_loss",
@@ -159,7 +159,7 @@ def test_metrics_against_hand_computed_values() -> None:
     metrics = trainer.step(torch.ones(2, 3, 2, 2))
     real, fake = 0.4, -0.2
     assert metrics["discriminator_loss"].item() == pytest.approx(softplus(1 - real) + softplus(1 + fake))
-    assert metrics["discriminator_margin"].item() == pytest.approx(sigmoid(real) - sigmoid(fake))
+    assert vital_signs([trainer.look])[MARGIN].item() == pytest.approx(sigmoid(real) - sigmoid(fake))
     slope = -sigmoid(1 - real) * 1 + sigmoid(1 + fake) * -0.5
     assert metrics["discriminator_gradient"].item() == pytest.approx(-slope)
     assert metrics["vanishing"].item() == 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from components.core.errors import UserError
 from components.core.images import ImageSet, save_model
@@ -12,7 +13,7 @@ from components.gan_training.networks.egan import Generator
 from components.gan_training.params import SynthesizeParams
 
 PARAMS = SynthesizeParams(threads=1, seed=0, ratio=2, batch_size=4)
-CONFIG = {"latent_dim": 4, "channels": 1, "width": 2, "size": 16}
+CONFIG = {"latent_dim": 4, "channels": 1, "width": 8, "size": 16}
 
 
 @pytest.fixture
@@ -31,7 +32,11 @@ def data(tmp_path: Path) -> Path:
 
 
 def generator_of(label: str, origin: str, folder: Path) -> Path:
-    save_model(folder / label, Generator(**CONFIG), CONFIG, origin=origin, label=label)
+    torch.manual_seed(0)
+    generator = Generator(**CONFIG)
+    for weight in generator.parameters():
+        torch.nn.init.normal_(weight, std=0.3)  # of an untrained one many images are blank
+    save_model(folder / label, generator, CONFIG, origin=origin, label=label)
     return folder / label
 
 

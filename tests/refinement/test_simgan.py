@@ -20,7 +20,6 @@ def simgan(**changes: Any) -> SimGAN:
         "learning_rate_refiner": 0.01,
         "learning_rate_discriminator": 0.01,
         "regularisation": 1.0,
-        "refiner_warmup": 2,
         "discriminator_warmup": 3,
         "refiner_updates": 2,
         "buffer_size": 6,
@@ -53,7 +52,7 @@ class TestNetworks:
             ("Conv2d", (16, 80, 80)),
             *[("Residual", (16, 80, 80))] * 5,
             ("Conv2d", (1, 80, 80)),
-            ("Hardtanh", (1, 80, 80)),
+            ("Tanh", (1, 80, 80)),
         ]
 
     def test_discriminator_has_the_layers_of_table_1(self):
@@ -85,21 +84,24 @@ class TestNetworks:
     def test_residual_structure_is_convolution_prelu_convolution(self):
         assert [type(layer) for layer in Residual(4).body] == [nn.Conv2d, nn.PReLU, nn.Conv2d]
 
-    @given(st.integers(1, 3), st.integers(5, 40), st.integers(5, 40))
-    def test_refiner_keeps_shape_and_range_at_any_size(self, channels, height, width):
+    @given(st.integers(1, 3), st.integers(5, 40), st.integers(5, 40), st.floats(0, 1000))
+    def test_refiner_keeps_shape_and_range_at_any_size_and_moves_no_value_by_more_than_a_half(
+        self, channels, height, width, gain
+    ):
         refiner = Refiner(channels, 8)
-        nn.init.normal_(refiner.layers[-2].weight, std=3)
-        refined = refiner(torch.empty(2, channels, height, width).uniform_(-1, 1))
-        assert refined.shape == (2, channels, height, width)
+        nn.init.normal_(refiner.layers[-2].weight, std=gain)
+        untouched = torch.empty(2, channels, height, width).uniform_(-1, 1)
+        refined = refiner(untouched)
+        assert refined.shape == untouched.shape
         assert refined.abs().max() <= 1
+        assert (refined - untouched).abs().max() <= 0.5 + 1e-6
 
     def test_refiner_starts_as_the_identity(self):
         untouched = torch.empty(2, 3, 20, 20).uniform_(-1, 1)
-        torch.testing.assert_close(Refiner(3, 8)(untouched), untouched)
+        assert torch.equal(Refiner(3, 8)(untouched), untouched)
 
-    def test_refiner_narrower_than_an_image_is_refused(self):
-        with pytest.raises(UserError, match="at least the number of image channels, 3, got 2"):
-            Refiner(3, 2)
+    def test_discriminator_starts_undecided(self):
+        assert not Discriminator(1, 8)(images(2, seed=0)).any()
 
 
 class TestHistoryBuffer:
@@ -151,16 +153,18 @@ class TestLosses:
         assert realism_loss(self.refined).item() == pytest.approx(expected)
 
     def test_refiner_loss_is_equation_3(self):
-        subject = simgan(regularisation=5.0)
+        subject = simgan(regularisation=5.0, discriminator_warmup=0)
         nn.init.constant_(subject.refiner.layers[-2].bias, 0.1)
-        metrics = subject.step(images(4, 0, high=0), images(4, 1))
-        assert metrics["change"].item() == pytest.approx(0.1)
-        assert metrics["refiner_loss"].item() == pytest.approx(metrics["realism_loss"].item() + 0.5)
+        synthetic = images(4, 0, high=0)
+        expected = (subject.refine(synthetic) - synthetic).abs().mean().item()
+        metrics = subject.step(synthetic, images(4, 1))
+        assert metrics["change"].item() == pytest.approx(expected)
+        assert metrics["refiner_loss"].item() == pytest.approx(metrics["realism_loss"].item() + 5 * expected)
 
     def test_strong_regularisation_keeps_the_image_and_none_lets_it_go(self):
         change = {}
         for regularisation in (0.0, 10.0):
-            subject = simgan(regularisation=regularisation, refiner_warmup=0, discriminator_warmup=20)
+            subject = simgan(regularisation=regularisation, discriminator_warmup=20)
             train(subject, 80)
             synthetic = images(8, seed=50, high=0)
             change[regularisation] = (subject.refine(synthetic) - synthetic).abs().mean()
@@ -168,10 +172,16 @@ class TestLosses:
 
 
 class TestSchedule:
-    def test_paper_s_is_500_refiner_then_100_discriminator_then_2_to_1(self):
-        subject = simgan(refiner_warmup=500, discriminator_warmup=100, refiner_updates=2)
-        turns = "".join("R" if subject.trains_refiner(update) else "D" for update in range(612))
-        assert turns == "R" * 500 + "D" * 100 + "RRD" * 4
+    def test_paper_s_is_100_discriminator_updates_then_2_to_1(self):
+        subject = simgan(discriminator_warmup=100, refiner_updates=2)
+        turns = "".join("R" if subject.trains_refiner(update) else "D" for update in range(112))
+        assert turns == "D" * 100 + "RRD" * 4
+
+    def test_the_paper_s_first_500_refiner_updates_have_nothing_to_do(self):
+        """They minimise self-regularisation, and its gradient is 0 where the refiner starts."""
+        subject, synthetic = simgan(), images(4, 0)
+        (subject.refiner(synthetic) - synthetic).abs().mean().backward()
+        assert not any(weight.grad.any() for weight in subject.refiner.parameters())
 
     def test_each_update_changes_the_weights_of_the_network_whose_turn_it_is(self):
         subject, turns = simgan(), ""
@@ -185,7 +195,7 @@ class TestSchedule:
             assert refiner_changed != discriminator_changed
             assert ("refiner_loss" in metrics) == refiner_changed
             turns += "R" if refiner_changed else "D"
-        assert turns == "RR" + "DDD" + "RRD" * 2
+        assert turns == "DDD" + "RRD" * 2 + "RR"
 
     def test_metrics_are_detached_scalars(self):
         subject = simgan()
@@ -197,10 +207,32 @@ class TestSchedule:
 
 class TestSimGAN:
     def test_moves_dark_images_towards_bright_ones(self):
-        subject = simgan(regularisation=0.1, refiner_warmup=0, discriminator_warmup=30, buffer_size=20)
+        subject = simgan(regularisation=0.1, discriminator_warmup=30, buffer_size=20)
         train(subject, 120)
         synthetic = images(8, seed=50, high=0)
         assert subject.refine(synthetic).mean() > synthetic.mean() + 0.1
+
+    @pytest.mark.parametrize("seed", range(18))
+    @pytest.mark.parametrize("width", [4, 8])
+    def test_whatever_the_initial_weights_images_stay_near_what_they_were(self, seed, width):
+        """With Hardtanh, and a warm-up against an untrained discriminator, some sets turned white in a few updates."""
+        torch.manual_seed(seed)
+        subject = SimGAN(
+            Refiner(1, width),
+            Discriminator(1, width),
+            learning_rate_refiner=0.01,
+            learning_rate_discriminator=0.3,
+            regularisation=2.0,
+            discriminator_warmup=3,
+            refiner_updates=2,
+            buffer_size=20,
+            fixed_images=images(3, seed=7),
+        )
+        train(subject, 20)
+        synthetic = images(8, seed=50, high=0)
+        refined = subject.refine(synthetic)
+        assert (refined - synthetic).abs().mean() < 0.25
+        assert refined.std(dim=0).mean() > synthetic.std(dim=0).mean() / 2
 
     def test_refining_does_not_depend_on_the_batch_and_draws_nothing_at_random(self):
         subject = simgan()

@@ -43,7 +43,7 @@ class GanSection(TrainingSection):
     """Parameters that every adversarial training shares."""
 
     on_collapse: Literal["warn", "stop", "restart"] = Field(
-        description="what to do when the generator loses its diversity or the discriminator wins outright"
+        description="what to do when what is made, or who judges it, shows that the training fails"
     )
 
 

@@ -1,13 +1,19 @@
 """The resumable training loop that all GANs and classifiers share."""
 
 from components.core.training.augment import as_floats, centre_crop, classic_copies, crop_and_flip, flip_and_shift
-from components.core.training.collapse import (
+from components.core.training.health import (
+    DISTANCE,
     DIVERSITY,
+    GENERATOR_GRADIENT,
+    LEVEL,
+    LOOK_STEPS,
     MARGIN,
+    SATURATION,
+    SHARPNESS,
     WINDOW,
-    Collapse,
-    CollapseWatch,
-    discriminator_margin,
+    Adversary,
+    Health,
+    Look,
     vital_signs,
 )
 from components.core.training.history import History

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from components.core.contract import Run
-from components.core.errors import UserError
-from components.core.training.collapse import DIVERSITY, Collapse, CollapseWatch
+from components.core.errors import Collapse, UserError
+from components.core.training.health import DIVERSITY, Health
 
 FLUSH_STEPS = 25
 """Steps between two transfers of the metrics to the host: one synchronisation, one look for NaN."""
+
+RESTARTED = "restarted"
+"""A column of a history that has one row of it, where the training did not come to its end the first time."""
 
 PART_STEPS = 1000
 """Steps that a checkpoint holds itself at most; those before are in parts, which are written once."""
@@ -23,17 +26,21 @@ PART_STEPS = 1000
 class History:
     """Metrics by step: kept on their device until a flush, then checked; sent to the journal with the next checkpoint.
 
+    Args:
+        on_collapse: a `GanSection`'s; None where nothing can collapse.
+        steps: length of the training.
+
     Attributes:
         rows: the metrics by name, and `step`, of every step; `collapsed` is 1 where a collapse is diagnosed.
         snapshots: what was observed of the training on its way, by step.
     """
 
-    def __init__(self, run: Run, *, warn_only: bool) -> None:
+    def __init__(self, run: Run, on_collapse: str | None = None, steps: int = 0) -> None:
         self.rows: list[dict[str, float]] = []
         self.snapshots: dict[int, Tensor] = {}
         self._run = run
-        self._warn_only = warn_only
-        self._watch = CollapseWatch()
+        self._on_collapse = on_collapse
+        self._health = Health(steps)
         self._times: list[int] = []
         self._pending: list[tuple[int, int, dict[str, Tensor]]] = []
         self._told = 0
@@ -49,7 +56,7 @@ class History:
         """Bring pending metrics to the host.
 
         Raises:
-            UserError: one is not finite.
+            UserError: one is not finite; a `Collapse` where there may be some.
             Collapse: they show one, and a warning is not enough.
         """
         if not self._pending:
@@ -62,7 +69,7 @@ class History:
         for row in rows:
             bad = [name for name, value in row.items() if not math.isfinite(value)]
             if bad:
-                raise UserError(
+                raise (Collapse if self._on_collapse else UserError)(
                     f"The training diverged at step {row['step']}: {', '.join(bad)} is not finite. "
                     "Lower the learning rate, or look at the data; the last good checkpoint is kept."
                 )
@@ -112,16 +119,22 @@ class History:
         return next((int(row["step"]) for row in self.rows if row.get("collapsed")), 0)
 
     def save(self, path: Path) -> None:
-        """Write a CSV: `step` first, then the metrics in order of appearance; a cell is empty where none was taken."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        """Write a CSV: `step` first, then the metrics in order of appearance; a cell is empty where none was taken.
+
+        `RESTARTED`, in the first row, is how often the training had begun before, and failed.
+        """
+        rows = self.rows
+        if self._run.attempt:
+            rows = [rows[0] | {RESTARTED: self._run.attempt}, *rows[1:]]
+        names = list(dict.fromkeys(name for row in rows for name in row))
         with path.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, names, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(rows)
 
     def _extend(self, rows: list[dict[str, float]], times: list[int]) -> None:
         before = bool(self.rows and self.rows[-1].get("collapsed"))
-        diagnoses = [self._watch.diagnose(row) for row in rows]
+        diagnoses = [self._health.diagnose(row) for row in rows]
         for row, diagnosis in zip(rows, diagnoses, strict=True):
             if DIVERSITY in row:
                 row["collapsed"] = float(diagnosis != "")
@@ -133,9 +146,7 @@ class History:
 
     def _report(self, step: int, diagnosis: str) -> None:
         text = f"The training collapsed at step {step}: {diagnosis}."
-        if not self._warn_only:
-            raise Collapse(
-                f"{text} Change its learning rates or its seed, or set on_collapse to restart; "
-                "the last checkpoint is kept."
-            )
+        if self._on_collapse in ("stop", "restart"):
+            hint = ", or set on_collapse to restart" if self._on_collapse == "stop" else ""
+            raise Collapse(f"{text} Change its learning rates or its seed{hint}; the last checkpoint is kept.")
         self._run.journal.warn(text)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from components.core.contract import GanSection, Run, TrainingSection, derive_seed
+from components.core.errors import Collapse
 from components.core.signals import INTERRUPTED, PREEMPTED, deferred
 from components.core.telemetry import progress
-from components.core.training.collapse import Collapse
+from components.core.training.health import Watch
 from components.core.training.history import History
 
 RESTARTS = 3
@@ -88,9 +89,10 @@ def train(
     Metrics reach the journal with the checkpoint that has them.
 
     Args:
-        algorithm: already on its device, freshly built (its state is overwritten where a checkpoint is found).
+        algorithm: already on its device, freshly built (its state is overwritten where a checkpoint is found); with a
+            `GanSection` it is an `Adversary`, too, and its health is watched over.
         batches: sources whose batches, one after the other, are the arguments of `algorithm.step`.
-        params: precision and time between checkpoints; a `GanSection` also says what a collapse means.
+        params: precision and time between checkpoints; a `GanSection` also says what is done about a collapse.
         run: gives the checkpoints and the journal.
         steps: rounds in all.
         augment: changes a batch; like a step of the algorithm it may draw from torch's global generator.
@@ -99,25 +101,29 @@ def train(
         name: of the checkpoint, where a step trains more than once.
 
     Raises:
-        UserError: a metric is not finite; the checkpoint from before stays.
-        Collapse: the vital signs show one (`collapse.py`), and `params.on_collapse` is not "warn".
+        UserError: a metric is not finite; the checkpoint from before stays. Of an adversary it is a `Collapse`.
+        Collapse: the vital signs show one (`health.py`), and `params.on_collapse` is not "warn".
         SystemExit: code `PREEMPTED`, after SIGTERM and a checkpoint.
         KeyboardInterrupt: after Ctrl-C and a checkpoint.
     """
-    history = History(run, warn_only=not isinstance(params, GanSection) or params.on_collapse == "warn")
+    adversarial = isinstance(params, GanSection)
+    history = History(run, params.on_collapse if adversarial else None, steps)
+    watch = Watch(algorithm if adversarial else None, params.batch_size)
     name = f"restart-{run.attempt}.{name}" if run.attempt else name
-    done = _resume(algorithm, history, run, name)
+    done = _resume(algorithm, history, watch, run, name)
     saved = time.monotonic()
     ending = False
     milestones = {round(steps * tenth / 10) for tenth in range(11)}
-    with _ending_as_told() as received, progress(run.journal, "training", steps) as advance:
+    with _ending_as_told() as received, progress(run.journal, "training", steps) as advance, watch:
         if done == 0:
             _keep(history, 0, observe)
         while done < steps and not ending:
             seed_draws(run, "step", done)
             batch = augment([tensor for source in batches for tensor in source[done]])
+            watch.begin(done + 1)
             with _precision(params.precision):
                 metrics = algorithm.step(*batch)
+            metrics |= watch.signs()
             done += 1
             advance(done)
             try:
@@ -127,10 +133,12 @@ def train(
                 ending = bool(received)
                 if ending or time.monotonic() - saved > params.checkpoint_seconds or done == steps:
                     history.flush()
-                    _save(algorithm, history, run, name, done)
+                    _save(algorithm, history, watch, run, name, done)
                     saved = time.monotonic()
             except Collapse:
-                _save(algorithm, history, run, name, done)  # a retry finds the collapse and comes to it no second time
+                if len(history.rows) == done:  # what diverged is not kept
+                    # A retry finds the collapse and comes to it no second time.
+                    _save(algorithm, history, watch, run, name, done)
                 raise
     return history
 
@@ -146,14 +154,20 @@ def restarting(params: GanSection, run: Run, attempt: Callable[[Run], Result]) -
     Raises:
         Collapse: in the last of `RESTARTS` + 1 attempts, or in the first where `params` does not say "restart".
     """
-    restarts = RESTARTS if params.on_collapse == "restart" else 0
-    for number in range(restarts):
+    if params.on_collapse != "restart":
+        return attempt(run)
+    for number in range(RESTARTS):
         try:
             return attempt(_anew(run, number))
         except Collapse as collapse:
-            first_sentence = str(collapse).partition(". ")[0]
-            run.journal.warn(f"{first_sentence}. It begins anew ({number + 1} of {restarts} times at most).")
-    return attempt(_anew(run, restarts))
+            run.journal.warn(f"{_first_sentence(collapse)} It begins anew ({number + 1} of {RESTARTS} times at most).")
+    try:
+        return attempt(_anew(run, RESTARTS))
+    except Collapse as collapse:
+        raise Collapse(
+            f"{_first_sentence(collapse)} It had begun anew {RESTARTS} times, in vain: lower its learning rates, or "
+            "look at its images; the last checkpoint is kept."
+        ) from collapse
 
 
 def seed_draws(run: Run, *purpose: str | int) -> None:
@@ -178,6 +192,10 @@ def _precision(precision: str) -> contextlib.AbstractContextManager[None]:
     # Without the cache of weights in bfloat16: a step changes weights between two looks at them, and generators draw
     # without gradients before they learn.
     return torch.autocast(device().type, torch.bfloat16, cache_enabled=False)
+
+
+def _first_sentence(collapse: Collapse) -> str:
+    return str(collapse).partition(". ")[0].rstrip(".") + "."
 
 
 def _anew(run: Run, attempt: int) -> Run:
@@ -206,7 +224,7 @@ def _keep(history: History, step: int, observe: Callable[[int], Tensor | None]) 
         history.snapshots[step] = snapshot
 
 
-def _save(algorithm: Algorithm, history: History, run: Run, name: str, done: int) -> None:
+def _save(algorithm: Algorithm, history: History, watch: Watch, run: Run, name: str, done: int) -> None:
     """Write a checkpoint: everything that the rest of a training hangs on; then its metrics may be told."""
     if part := history.part():
         run.checkpoints.append(name, partial(torch.save, part))
@@ -214,18 +232,20 @@ def _save(algorithm: Algorithm, history: History, run: Run, name: str, done: int
         "done": done,
         "algorithm": algorithm.state_dict(),
         "history": history.rest(),
+        "looks": watch.state_dict(),
     }
     run.checkpoints.write(name, done, partial(torch.save, state))
     history.tell()
 
 
-def _resume(algorithm: Algorithm, history: History, run: Run, name: str) -> int:
+def _resume(algorithm: Algorithm, history: History, watch: Watch, run: Run, name: str) -> int:
     """Restore what `_save` kept; the number of steps done."""
     found = run.checkpoints.read(name, partial(torch.load, map_location="cpu", weights_only=True))
     if found is None:
         return 0
     state, parts = found
     algorithm.load_state_dict(state["algorithm"])
+    watch.load_state_dict(state["looks"])
     try:
         for recorded in [*parts, state["history"]]:
             history.restore(recorded)

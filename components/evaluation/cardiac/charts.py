@@ -24,6 +24,15 @@ EGAN_COLUMNS = {
 }
 
 
+REFINER_COLUMNS = {
+    "discriminator_loss": "Discriminator loss",
+    "refiner_loss": "Refiner loss",
+    "realism_loss": "Realism loss",
+    "change": "Change",
+    "sharpness_ratio": "Sharpness, of the input's",
+}
+
+
 def accuracy_charts(scores: Scores) -> list[Chart]:
     """Tables 2 and 3 as pictures: ours, every fold, the paper's, and the majority line; one chart a classifier."""
     ours = [value for sets in scores.accuracy.values() for each in sets.values() for value in each.values]
@@ -60,11 +69,11 @@ def survivor_charts(histories: Mapping[str, Sequence[History]], windows: int) ->
 
 
 def refiner_charts(histories: Sequence[History], windows: int) -> list[Chart]:
-    """Every metric of the refiner's training, one chart a metric; `histories` are by fold."""
-    columns = [column for column in histories[0] if column != "step"]
+    """Losses, change and sharpness while the refiner trains, as far as every fold measured them, by fold."""
     return [
-        curve_chart(f"simgan-{column}", _title(column), "Step", [Line(column, "", column, histories)], windows)
-        for column in columns
+        curve_chart(f"simgan-{column}", title, "Step", [Line(column, "", column, histories)], windows)
+        for column, title in REFINER_COLUMNS.items()
+        if all(column in history for history in histories)
     ]
 
 
@@ -153,7 +162,3 @@ def _limits(values: Iterable[float]) -> tuple[float, float]:
     """Whole steps of 5 % around fractions, so that charts beside each other share one axis."""
     values = list(values)
     return math.floor(min(values) * 20 - 0.2) / 20, math.ceil(max(values) * 20 + 0.2) / 20
-
-
-def _title(column: str) -> str:
-    return column.replace("_", " ").capitalize()

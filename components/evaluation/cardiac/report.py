@@ -23,7 +23,7 @@ from components.evaluation.cardiac.findings import MARGIN, Findings, answer, are
 from components.evaluation.cardiac.fold import KINDS, Fold
 from components.evaluation.cardiac.scores import METRICS, Scores, answers, commonest, score
 from components.evaluation.charts import Chart
-from components.evaluation.histories import History, read_history
+from components.evaluation.histories import History, failures, read_history
 from components.evaluation.output import write_report
 from components.evaluation.page import points, render
 from components.evaluation.statistics import REPLICATES
@@ -60,6 +60,14 @@ class CardiacReport:
         classes, networks = folds[0].classes, list(scores.accuracy)
         egan = {name: _histories(paths, f"egan-{name}") for name in classes}
         simgan = _histories(paths, "simgan")
+        gans = {f"E-GAN of {name}": each for name, each in egan.items()} | {"SimGAN": simgan}
+        failed = failures(
+            {
+                f"{name}, fold {fold.fold},": history
+                for name, each in gans.items()
+                for fold, history in zip(folds, each, strict=True)
+            }
+        )
         classifiers = {
             network: {name: _histories(paths, f"{network}-{name}") for name in published.SET_NAMES}
             for network in networks
@@ -74,6 +82,7 @@ class CardiacReport:
                 "E-GAN, survivors chosen by": folds[0].selection,
                 "SimGAN, optimiser steps": _length(simgan),
                 "Classifiers, updates": _length(classifiers[networks[0]]["none"]),
+                "Adversarial trainings that collapsed": "; ".join(failed) or "none",
             },
             charts={
                 "accuracy": accuracy_charts(scores),
