@@ -8,7 +8,7 @@ halvings between the image and its coarsest grid, and four changes that let few 
 - The generator enlarges bilinearly; its last layer, a transposed convolution, starts as bilinear enlargement.
 - A fixed binomial filter ends the generator, which then cannot make a checkerboard. The discriminator begins by
   laying each 2×2 pixels into channels, and looks at the finest detail at half the image's size.
-- A part of the noise is a number a pixel, which is filtered and laid over the image, as strongly as the generator
+- A part of the noise is a number a pixel, which is laid over the image as strongly, within bounds, as the generator
   wants it there: the scanner's noise, for which a generator without it makes patterns that repeat.
 """
 
@@ -27,8 +27,8 @@ HALVINGS = 4
 SHARPNESS = 8.0
 """Factor on the logit: with every spectral norm at 1 the bare logit hardly leaves 0, and nothing is learnt."""
 
-FAINT = 0.05
-"""Strength of the grain at first, on images in [-1, 1]; it may fall to 0 and double, as single pixels are no shapes."""
+GRAIN = 0.1
+"""Greatest standard deviation of the grain, on images in [-1, 1]: without a bound it draws specks for shapes."""
 
 
 class Generator(nn.Module):
@@ -62,13 +62,12 @@ class Generator(nn.Module):
             _bilinear_at_first(nn.ConvTranspose2d(width, 2 * channels, 4, stride=2, padding=1)),
             Blur(2 * channels),
         )
-        self.grain = _as_it_is_at_first(nn.Conv2d(1, channels, 3, padding=1, bias=False))
 
     def forward(self, noise: Tensor) -> Tensor:
         content, pixels = noise[:, : self.content_dim], noise[:, self.content_dim :]
         smooth, strength = self.layers(content).chunk(2, dim=1)
-        grain = self.grain(pixels.unflatten(1, (1, self.size, self.size)))
-        return torch.tanh(smooth + FAINT * 2 * torch.sigmoid(strength) * grain)
+        grain = GRAIN * torch.sigmoid(strength) * pixels.unflatten(1, (1, self.size, self.size))
+        return torch.tanh(smooth + grain)
 
 
 class Discriminator(nn.Module):
@@ -145,12 +144,4 @@ def _bilinear_at_first(layer: nn.ConvTranspose2d) -> nn.ConvTranspose2d:
     with torch.no_grad():
         layer.weight.copy_(mix * torch.outer(taps, taps))
         layer.bias.zero_()
-    return layer
-
-
-def _as_it_is_at_first(layer: nn.Conv2d) -> nn.Conv2d:
-    """Start a 3×3 convolution as one that changes nothing."""
-    with torch.no_grad():
-        layer.weight.zero_()
-        layer.weight[..., 1, 1] = 1
     return layer
