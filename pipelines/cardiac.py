@@ -62,7 +62,13 @@ class CardiacParams(Section):
     registry: RegisterParams
 
     @model_validator(mode="after")
-    def _enough_is_synthesized(self) -> "CardiacParams":
+    def _ratios_fit(self) -> "CardiacParams":
+        if set(self.sweep.ratios) == {self.classify.ratios.egan}:
+            raise PydanticCustomError(
+                "sweep",
+                "sweep.ratios must have another ratio than classify.ratios.egan, {ratio}",
+                {"ratio": self.classify.ratios.egan},
+            )
         largest = max(*self.sweep.ratios, self.classify.ratios.egan, self.classify.ratios.simgan)
         if self.synthesize.ratio < largest:
             raise PydanticCustomError(

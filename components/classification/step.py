@@ -78,13 +78,8 @@ def sweep(
     The paper's other curve, without conventional augmentation, has its beginning alone: the training set `none`.
     """
     from components.classification.trial import Trial
-    from components.core.errors import UserError
 
     ratios = [ratio for ratio in params.sweep_ratios if ratio != params.ratios.egan]
-    if not ratios:
-        raise UserError(
-            f"cardiac.sweep.ratios has {params.ratios.egan} alone, which the training set 'egan' has; add another."
-        )
     trial = Trial(data, fold, network, params, run)
     points = []
     for ratio in ratios:
