@@ -1,8 +1,8 @@
 """Trains every adversarial training over several seeds and looks at its health: `python tests/benchmarks/health.py`.
 
 SimGAN first, at the widths of the three profiles, on images of an E-GAN that is trained here on the simulated cohort:
-none of its sets may move by more than 0.5, be saturated twice as much as real images, or lose half its input's
-diversity or sharpness. Then E-GAN, GAN, DCGAN (on all digits and on one) and the colour GAN, each as its step runs it:
+none of its sets may move by more than 0.5, be saturated more than its input and twice as much as real images, or lose
+half its input's diversity or sharpness. Then E-GAN, GAN, DCGAN (on all digits and on one) and the colour GAN, each as its step runs it:
 none may collapse, and what it makes must be images. How long they train is given by arguments; else the exit code is 1.
 """
 
@@ -126,10 +126,10 @@ def simgan(profile: str, arguments: argparse.Namespace):
         refined, synthetic = (ImageSet.load(Path(name)) for name in ("refined", "synthetic-crops"))
         images = [torch.from_numpy(np.array(each.images)) for each in (real, refined, synthetic)]
         signs = {name: value.item() for name, value in vital_signs([Look(*images[:2], given=images[2])]).items()}
-        saturated = [(each.abs() > 0.99).float().mean().item() for each in (images[0], images[1])]
+        real_share, share, input_share = ((each.abs() > 0.99).float().mean().item() for each in images)
         broken = {
             "has left its input": signs[DISTANCE] > 0.5,
-            "is saturated": saturated[1] > 2 * saturated[0],
+            "is saturated": share > max(2 * real_share, input_share),
             "has lost diversity": signs[DIVERSITY] < 0.5,
             "has lost sharpness": signs[SHARPNESS] < 0.5,
         }
