@@ -2,8 +2,9 @@
 
 SimGAN first, at the widths of the three profiles, on images of an E-GAN that is trained here on the simulated cohort:
 none of its sets may move by more than 0.5, be saturated more than its input and twice as much as real images, or lose
-half its input's diversity or sharpness. Then E-GAN, GAN, DCGAN (on all digits and on one) and the colour GAN, each as its step runs it:
-none may collapse, and what it makes must be images. How long they train is given by arguments; else the exit code is 1.
+half its input's diversity or sharpness. Then E-GAN, GAN, DCGAN (on all digits and on one) and the colour GAN, each as
+its step runs it: none may collapse, and what it makes must be images. How long they train is given by arguments; else
+the exit code is 1.
 """
 
 import argparse
