@@ -264,12 +264,6 @@ def test_a_point_of_the_sweep_is_the_training_set_of_its_ratio(data, generated, 
     assert points[0]["labels"] == result["labels"]
 
 
-def test_a_sweep_that_has_nothing_to_add_is_told(data, generated, tmp_path):
-    section = SweepParams(**params().model_dump(), sweep_ratios=[params().ratios.egan])
-    with pytest.raises(UserError, match="add another"):
-        sweep(section, data=data, generated=generated, fold=0, replicate=0, network="resnet50", out=tmp_path / "out")
-
-
 def answers(people: list[int], labels: list[int], of_patient: list[float]) -> dict[str, float]:
     part = ImageSet(
         images=np.zeros((len(people), 1, 1, 1), np.float32),

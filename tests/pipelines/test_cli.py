@@ -38,6 +38,10 @@ def ganflow(tmp_path):
             ["--set", "cardiac.synthesize.ratio=2"],
             "cardiac: synthesize.ratio must be at least the largest ratio in use, 5.",
         ),
+        (
+            ["--set", "cardiac.sweep.ratios=[3]"],
+            "cardiac: sweep.ratios must have another ratio than classify.ratios.egan, 3.",
+        ),
         (["--set", "cardiac.egan.betas=[0.5,1.0]"], "cardiac.egan.betas.1: must be < 1, got 1.0"),
         (
             ["--set", "cardiac.egan.gamma=[0.5"],
@@ -72,7 +76,7 @@ def test_a_step_asks_for_names_values_and_an_output_folder(ganflow):
 
 
 def test_a_list_input_may_be_an_absolute_pattern(ganflow, tmp_path):
-    done = ganflow("step", "cardiac", "evaluate", f"folds={tmp_path}/none-*", "out=report")
+    done = ganflow("step", "cardiac", "evaluate", f"replicates={tmp_path}/none-*", "out=report")
     assert done.stderr == f"ganflow: Nothing matches {tmp_path}/none-*; run the steps that write there first.\n"
 
 
