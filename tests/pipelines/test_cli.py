@@ -36,7 +36,7 @@ def ganflow(tmp_path):
         ),
         (
             ["--set", "cardiac.synthesize.ratio=2"],
-            "cardiac: synthesize.ratio must be at least the largest ratio in use, 5.",
+            "cardiac: synthesize.ratio must be at least the largest ratio in use, 4.",
         ),
         (
             ["--set", "cardiac.sweep.ratios=[3]"],
