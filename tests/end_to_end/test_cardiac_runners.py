@@ -89,7 +89,7 @@ class TestBothRunners(Promises):
         # Not by the environment: a test before this one may have set MLflow's global address, which wins.
         mlflow.set_tracking_uri(f"sqlite:///{place.folder}/mlflow.db")
         inputs = {
-            "generator": np.zeros((3, 64), np.float32),
+            "generator": np.zeros((3, 64 + 32 * 32), np.float32),
             "refiner": np.zeros((3, 1, 32, 32), np.float32),
             "classifier": np.zeros((3, 1, 32, 32), np.float32),
         }
@@ -134,4 +134,6 @@ class TestBothRunners(Promises):
         assert computed(place.run()) == EVERY_STEP
         # DVC does the first fold again, and says what it would do then.
         stages = counts([*place.repro("gather@0-0"), *place.changed()])
-        assert stages == EVERY_STEP | {"classify": 8, "classify-egan": 4, "classify-simgan": 4, "classify-control": 4}
+        expected = EVERY_STEP | {"classify": 8, "classify-egan": 4, "classify-simgan": 4, "classify-control": 4}
+        del expected["evaluate"]  # what it reads, a replicate's collected folds, was not collected again yet
+        assert stages == expected
