@@ -5,6 +5,7 @@ C++ library's callback takes the process down. A signal ends the process from wi
 registered as its last acts; code that can end by itself at a better moment, such as a training, asks for that.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -38,6 +39,8 @@ def obey() -> None:
     """Obey Ctrl-C and SIGTERM from now on, even where whoever started this process had them ignored or blocked."""
     for number in _CODES:
         signal.signal(number, _handle)
+        # While Python ends it restores the default, by which a second Ctrl-C took the exit code along.
+        atexit.register(signal.signal, number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _CODES)
 
 

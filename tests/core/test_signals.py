@@ -216,3 +216,14 @@ sys.stdout.write("said")
 signal.raise_signal(signal.SIGINT)
 """
     assert end(start(program)) == (["said"], 130)
+
+
+def test_a_signal_to_a_process_that_has_ended_but_for_python_changes_no_exit_code():
+    program = """
+import atexit, signal, sys
+from components.core.signals import obey
+atexit.register(signal.raise_signal, signal.SIGINT)  # the last to be called
+obey()
+sys.exit(3)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 3
