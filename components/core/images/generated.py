@@ -1,5 +1,7 @@
 """The contract of generated images: what every step checks before images, or a network that makes them, leave it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from components.core.errors import Collapse
@@ -37,7 +39,7 @@ def check_generated(images: np.ndarray, real: np.ndarray, name: str) -> None:
         )
 
 
-def _problems(images: np.ndarray, real: np.ndarray):
+def _problems(images: np.ndarray, real: np.ndarray) -> Iterator[str]:
     if not np.isfinite(images).all():
         yield f"{_share(~np.isfinite(images).all(axis=(1, 2, 3)))} hold values that are not finite"
         return
