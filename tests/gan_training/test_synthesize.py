@@ -65,7 +65,9 @@ def test_a_generator_that_draws_the_other_class_is_told_and_counted(data: Path, 
     counts = json.loads((tmp_path / "out" / "fidelity.json").read_text())
     assert counts["well"] == {"drawn": 60, "contradicting": 60, "left": 12}
     assert counts["ill"]["left"] == 0
-    assert "Of 60 images of well that were drawn, 60 look like another class; 12 of these stay" in capsys.readouterr().err
+    assert (
+        "Of 60 images of well that were drawn, 60 look like another class; 12 of these stay" in capsys.readouterr().err
+    )
     assert ImageSet.load(tmp_path / "out").counts() == {"well": 12, "ill": 8}
 
 
