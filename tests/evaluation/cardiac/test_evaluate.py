@@ -214,7 +214,7 @@ def test_what_contradicted_its_label_where_it_was_drawn_is_told(gathered, out, p
     assert "contradicting" not in found["simgan"]
     logged = CardiacReport.read(gathered, PARAMS.windows).headline_metrics()
     assert logged["images/egan/contradicting"] == pytest.approx(0.1)
-    assert "15.0<br><small>10.0 · 20.0</small>" in page
+    assert "15.0<br><small>10.0 to 20.0</small>" in page
     assert "Of those that contradicted, 2 stayed all the same." in page
 
 
