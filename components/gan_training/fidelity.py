@@ -23,8 +23,8 @@ PARTS = 5
 
 FEW = 0.1
 """Share of a class's real images. On five folds of simulated people of other seeds 45 % of the other class's hearts
-contradict, and 10 % of honest ones; with 0.05 30 and 6 %, with 0.2 64 and 20 %; where the networks' plain answer decides,
-71 and 29 %, and of healthy hearts in two folds more than half."""
+contradict, and 10 % of honest ones; with 0.05 30 and 6 %, with 0.2 64 and 20 %; where the networks'
+plain answer decides, 71 and 29 %, and of healthy hearts in two folds more than half."""
 
 BATCH_SIZE = 100
 """Images that a network is shown at once."""
