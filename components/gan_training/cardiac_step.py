@@ -88,12 +88,20 @@ def train_egan(params: EganParams, run: Run, *, data: Path, fold: int, replicate
 def synthesize(
     params: SynthesizeParams, run: Run, *, data: Path, generators: list[Path], fold: int, replicate: int
 ) -> None:
-    """Draw `ratio` images per real training image of a fold, each class from its own generator."""
+    """Draw `ratio` images per real training image of a fold, each class from its own generator.
+
+    What contradicts its label is drawn again. `fidelity.json` counts it by class.
+    """
+    import json
+    from functools import partial
+
+    import numpy as np
     import torch
 
     from components.core.errors import UserError
     from components.core.images import ImageSet, check_generated, grid, load_model, model_facts
-    from components.core.training import device
+    from components.core.training import device, seed_draws
+    from components.gan_training.fidelity import Jury
     from components.gan_training.networks.egan import Generator
 
     training_part = ImageSet.load(data).training(fold)
@@ -102,17 +110,31 @@ def synthesize(
     missing = sorted(set(training_part.classes) - set(by_label))
     if missing:
         raise UserError(f"No generator was given for {', '.join(missing)}; train one for every class of {data}.")
-    sets = []
-    for index, label in enumerate(training_part.classes):
-        directory = by_label[label]
+    for directory in by_label.values():
         if model_facts(directory)["origin"] != origin:
             raise UserError(f"The generator in {directory} was not trained on fold {fold} of {data}; train it again.")
-        generator = load_model(directory, Generator).to(device())
-        count = params.ratio * len(training_part.of_class(label))
+
+    def draw(generator: Generator, label: str, count: int, time: int) -> np.ndarray:
+        seed_draws(run, "noise", label, time)
         with torch.no_grad():
             noise = torch.randn(count, generator.latent_dim).to(device())
-            images = torch.cat([generator(part) for part in noise.split(params.batch_size)])
-        check_generated(images.cpu().numpy(), training_part.of_class(label).images, f"the synthetic images of {label}")
-        sets.append(ImageSet.generated(images.cpu().numpy(), index, training_part.classes, origin))
-        run.journal.image(f"synthetic/{label}", grid(images[:64].cpu().numpy()))
+            return torch.cat([generator(part) for part in noise.split(params.batch_size)]).cpu().numpy()
+
+    jury = Jury(training_part, run)
+    sets, counts = [], {}
+    for index, label in enumerate(training_part.classes):
+        real = training_part.of_class(label)
+        generator = load_model(by_label[label], Generator).to(device())
+        images, found = jury.choose(partial(draw, generator, label), index, params.ratio * len(real), params.redraws)
+        check_generated(images, real.images, f"the synthetic images of {label}")
+        if 2 * found.contradicting > found.drawn:
+            run.journal.warn(
+                f"Of {found.drawn} images of {label} that were drawn, {found.contradicting} look like another class; "
+                f"{found.left} of these stay. Train this fold's E-GAN longer, or with another seed."
+            )
+        run.journal.metrics({f"{name}/{label}": value for name, value in found.as_json().items()}, step=0)
+        run.journal.image(f"synthetic/{label}", grid(images[:64]))
+        sets.append(ImageSet.generated(images, index, training_part.classes, origin))
+        counts[label] = found.as_json()
     ImageSet.concatenate(sets).save(run.out)
+    (run.out / "fidelity.json").write_text(json.dumps(counts, indent=1) + "\n")

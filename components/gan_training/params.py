@@ -45,9 +45,10 @@ class EganParams(GanSection):
 
 
 class SynthesizeParams(ComputeSection):
-    """How much to synthesize."""
+    """How much to synthesize. The paper keeps whatever is drawn: `redraws` 0."""
 
     ratio: int = Field(ge=1, description="synthetic images per real training image, class by class")
+    redraws: int = Field(ge=0, description="how often an image that contradicts its label is drawn again, at most")
     batch_size: int = Field(ge=1)
 
 

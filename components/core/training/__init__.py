@@ -23,6 +23,7 @@ from components.core.training.health import (
     vital_signs,
 )
 from components.core.training.history import History
+from components.core.training.judge import Judge, train_judge
 from components.core.training.loop import (
     PREEMPTED,
     RESTARTS,

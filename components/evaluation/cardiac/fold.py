@@ -70,6 +70,20 @@ class Point(Record):
     probabilities: tuple[tuple[float, ...], ...]
 
 
+class Drawn(Record):
+    """What became of one class's images where they were drawn.
+
+    Attributes:
+        drawn: images, with those drawn again.
+        contradicting: of these: networks that learned from other training people say that they show another class.
+        left: images that stay although they contradict their label.
+    """
+
+    drawn: int
+    contradicting: int
+    left: int
+
+
 class Fold(Record):
     """One training's results on one fold, in an order that hangs on their content alone.
 
@@ -77,6 +91,7 @@ class Fold(Record):
         replicate: which training it is.
         origin: digest of the training part that everything here descends from.
         counts: images by part ("training", "test", "external", "synthetic", "refined") and class.
+        drawn: what became of the synthetic images, by class.
         people: whom each test image shows, (N,) names.
         external_people: whom each external image shows.
         selection: how the E-GAN chose survivors, "fitness" or "random".
@@ -88,6 +103,7 @@ class Fold(Record):
     origin: str
     classes: tuple[str, ...]
     counts: dict[str, dict[str, int]]
+    drawn: dict[str, Drawn]
     people: tuple[str, ...]
     external_people: tuple[str, ...]
     selection: str

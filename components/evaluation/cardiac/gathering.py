@@ -13,7 +13,7 @@ import numpy as np
 
 from components.core.errors import UserError
 from components.core.images import EXTERNAL, ImageSet, model_facts
-from components.evaluation.cardiac.fold import Classification, Fold, Network, Point, TrainingSet
+from components.evaluation.cardiac.fold import Classification, Drawn, Fold, Network, Point, TrainingSet
 
 SETS: tuple[TrainingSet, ...] = get_args(TrainingSet)
 CONTROLS: tuple[TrainingSet, ...] = ("oracle", "repeat")
@@ -25,6 +25,7 @@ class Sources:
     """The folders a fold is gathered from, by what they hold; their order on the command line is forgotten.
 
     Attributes:
+        drawn: what became of the synthetic images, by class.
         generators: by class, in the order of the classes.
         classifications: by network and training set, sorted.
         points: of the sweeps, sorted.
@@ -34,6 +35,7 @@ class Sources:
     replicate: int
     real: ImageSet
     synthetic: ImageSet
+    drawn: dict[str, Drawn]
     refined: ImageSet
     refinement: Path
     generators: dict[str, Path]
@@ -80,6 +82,7 @@ class Sources:
             replicate=replicate,
             real=real,
             synthetic=ImageSet.load(synthetic),
+            drawn={name: Drawn(**each) for name, each in json.loads((synthetic / "fidelity.json").read_text()).items()},
             refined=ImageSet.load(refined),
             refinement=refined,
             generators={name: dict(trained)[name] for name in real.classes},
@@ -140,6 +143,7 @@ class Sources:
             origin=training.digest(),
             classes=self.real.classes,
             counts={part: each.counts() for part, each in parts.items()},
+            drawn=self.drawn,
             people=tuple(test.groups.tolist()),
             external_people=tuple(external.groups.tolist()),
             selection=model_facts(self.generators[self.real.classes[0]])["selection"],

@@ -4,7 +4,7 @@ A fold's folder holds them as quality.json, a `Quality`, and pairs.npy, the near
 (kinds, 2, k, C, H, W) float32 in [-1, 1], the kinds being `KINDS`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from components.core.contract import Run
 from components.core.images import ALL, ImageSet
-from components.core.training import seed_draws
+from components.core.training import seed_draws, train_judge
+from components.evaluation.cardiac.fold import Drawn
 from components.evaluation.page import MISSING
-from components.evaluation.quality.judge import train_judge
 from components.evaluation.quality.kernel import over_folds
 from components.evaluation.quality.measures import (
     FEATURES,
@@ -36,6 +36,9 @@ KINDS = (REAL, "egan", "simgan")
 MADE = KINDS[1:]
 
 FEATURE_NAMES = {JUDGE: "the judge’s features", RANDOM: "features that learned nothing"}
+
+PER_CLASS = ("fidelity", "belief", "contradicting")
+"""Figures of which there is one a class."""
 
 QUALITY, PAIRS = "quality.json", "pairs.npy"
 
@@ -66,16 +69,20 @@ class ImageQuality:
     Attributes:
         classes: their names.
         folds: their measures.
+        drawn: what became of their E-GAN images where they were drawn, by class.
         pairs: the nearest of all folds, (kinds, 2, k, C, H, W).
     """
 
     classes: Sequence[str]
     folds: Sequence[Quality]
+    drawn: Sequence[Mapping[str, Drawn]]
     pairs: np.ndarray
 
     @classmethod
-    def read(cls, directories: Sequence[Path], classes: Sequence[str]) -> "ImageQuality":
-        """Read what `save_quality` wrote."""
+    def read(
+        cls, directories: Sequence[Path], classes: Sequence[str], drawn: Sequence[Mapping[str, Drawn]]
+    ) -> "ImageQuality":
+        """Read what `save_quality` wrote; `drawn` is every fold's."""
         folds = [Quality.model_validate_json((path / QUALITY).read_text()) for path in directories]
         pairs = [np.load(path / PAIRS) for path in directories]
         count = min(each.shape[2] for each in pairs)
@@ -84,7 +91,7 @@ class ImageQuality:
             ratios = np.concatenate([fold.kinds[kind].pictured for fold in folds])
             chosen = np.argsort(ratios, kind="stable")[:count]
             nearest.append(np.concatenate([each[index] for each in pairs], axis=1)[:, chosen])
-        return cls(classes, folds, np.array(nearest))
+        return cls(classes, folds, drawn, np.array(nearest))
 
     def mean(self, kind: str, value: Callable[[Kind], float | None]) -> float | None:
         """Of a figure of one kind of images, over the folds that define it."""
@@ -98,6 +105,14 @@ class ImageQuality:
         """Kernel distance from held-out people; of real images, the training people's."""
         measured = (self._measures(fold.kinds[kind], name) for fold in self.folds)
         return over_folds(each.kernel_distance[features] for each in measured)
+
+    def contradicting(self, name: str) -> list[float]:
+        """Share of a class's E-GAN images that contradicted their label where they were drawn, of every fold."""
+        return [fold[name].contradicting / fold[name].drawn for fold in self.drawn]
+
+    def left(self, name: str) -> int:
+        """So many of them stayed, in all folds."""
+        return sum(fold[name].left for fold in self.drawn)
 
     @property
     def changes(self) -> dict[str, Difference]:
@@ -131,12 +146,12 @@ class ImageQuality:
         return {"images": {kind: self._kind(kind) for kind in KINDS} | {"refiner": refiner | {"answer": self.answer}}}
 
     def headline_metrics(self) -> dict[str, float]:
-        """`images/<kind>/<figure>`, for whoever compares runs; fidelity and belief are means over the classes."""
+        """`images/<kind>/<figure>`, for whoever compares runs; what is said of classes are means over them."""
         found = {}
         for kind in KINDS:
             every = self._kind(kind)
             shown = {name: value[0] if isinstance(value, list) else value for name, value in every.items()}
-            shown |= {name: summarise(every[name].values()).mean for name in ("fidelity", "belief")}
+            shown |= {name: summarise(every[name].values()).mean for name in PER_CLASS if name in every}
             found |= {f"images/{kind}/{name}": value for name, value in shown.items() if isinstance(value, float)}
         return found
 
@@ -150,6 +165,13 @@ class ImageQuality:
             "fidelity": {name: self.of_class(kind, name, lambda each: each.fidelity) for name in self.classes},
             "belief": {name: self.of_class(kind, name, lambda each: each.belief) for name in self.classes},
         }
+        if kind == MADE[0]:
+            shares = {name: self.contradicting(name) for name in self.classes}
+            every |= {
+                "contradicting": {name: summarise(each).mean for name, each in shares.items()},
+                "contradicting_folds": shares,
+                "contradicting_left": {name: self.left(name) for name in self.classes},
+            }
         by_class = {name: self._figures(kind, name) for name in self.classes}
         return self._figures(kind, ALL) | every | {"classes": by_class}
 

@@ -86,7 +86,7 @@ class CardiacReport:
             scores=scores,
             findings=findings,
             samples=np.load(paths[0] / "samples.npy"),
-            quality=ImageQuality.read(paths, classes),
+            quality=ImageQuality.read(paths, classes, [each.drawn for each in trainings]),
             steps={
                 "E-GAN, generations": _length(egan[classes[0]]),
                 "E-GAN, survivors chosen by": first.selection,

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from components.core.images import ImageSet
+from components.core.training import Judge
 from components.evaluation.quality.answers import ask
 from components.evaluation.quality.appearance import gradient_energy, spectral_distance, spread
 from components.evaluation.quality.copies import (
@@ -28,7 +29,6 @@ from components.evaluation.quality.copies import (
 )
 from components.evaluation.quality.coverage import density_and_coverage
 from components.evaluation.quality.features import Scale, random_convolutions
-from components.evaluation.quality.judge import Judge
 from components.evaluation.quality.kernel import Estimate, kernel_distance
 from components.evaluation.quality.probe import separability, taught
 

@@ -60,6 +60,10 @@ class Cohort:
         root = self.root / (f"fold-{fold}-{replicate}" if replicate else f"fold-{fold}")
         origin = self.real.training(fold).digest()
         self._generated(fold, origin, noise=0.35).save(root / "synthetic")
+        drawn = {
+            name: {"drawn": 10, "contradicting": index + fold, "left": index} for index, name in enumerate(CLASSES)
+        }
+        (root / "synthetic" / "fidelity.json").write_text(json.dumps(drawn))
         self._generated(fold, origin, noise=0.12).save(root / "refined")
         self._model(root / "refined" / "refiner", origin)
         self._history(root / "refined", refiner_loss=(1.2, 0.7), realism_loss=(0.9, 0.5), discriminator_loss=(0.7, 0.6))

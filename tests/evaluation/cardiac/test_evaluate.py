@@ -206,6 +206,18 @@ def test_the_images_are_measured_in_metrics_mlflow_and_report(gathered, out, pag
     assert section.count("<img") == 6
 
 
+def test_what_contradicted_its_label_where_it_was_drawn_is_told(gathered, out, page):
+    found = read_metrics(out)["images"]
+    assert found["egan"]["contradicting"] == pytest.approx({"non-patient": 0.05, "patient": 0.15})
+    assert found["egan"]["contradicting_folds"] == {"non-patient": [0.0, 0.1], "patient": [0.1, 0.2]}
+    assert found["egan"]["contradicting_left"] == {"non-patient": 0, "patient": 2}
+    assert "contradicting" not in found["simgan"]
+    logged = CardiacReport.read(gathered, PARAMS.windows).headline_metrics()
+    assert logged["images/egan/contradicting"] == pytest.approx(0.1)
+    assert "15.0<br><small>10.0 to 20.0</small>" in page
+    assert "Of those that contradicted, 2 stayed all the same." in page
+
+
 def test_a_second_evaluation_gives_the_same_bytes(gathered, out, tmp_path):
     report_on(gathered, tmp_path / "again")
     assert digest_path(out) == digest_path(tmp_path / "again")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from components.evaluation.cardiac.fold import Drawn
 from components.evaluation.cardiac.quality import ImageQuality
 from components.evaluation.quality.kernel import Estimate
 from components.evaluation.quality.measures import FEATURES, Kind, Measures, Quality
@@ -34,8 +35,12 @@ def fold(changes=(0.0, 0.0), pictured=(0.5, 0.9), **figures):
     return Quality(kinds=made, changes=dict(zip(FEATURES, map(estimate, changes), strict=True)))
 
 
+def drawn():
+    return {name: Drawn(drawn=20, contradicting=5, left=0) for name in CLASSES}
+
+
 def quality(*folds):
-    return ImageQuality(CLASSES, folds, np.zeros((3, 2, 2, 1, 8, 8)))
+    return ImageQuality(CLASSES, folds, [drawn()] * len(folds), np.zeros((3, 2, 2, 1, 8, 8)))
 
 
 @pytest.mark.parametrize(
@@ -76,5 +81,5 @@ def test_the_nearest_pairs_of_all_folds_are_shown(tmp_path):
         (folder / "quality.json").write_text(fold(pictured=ratios).model_dump_json())
         pairs = np.broadcast_to(np.array(ratios).reshape(1, 1, 2, 1, 1, 1), (3, 2, 2, 1, 8, 8))
         np.save(folder / "pairs.npy", pairs)
-    found = ImageQuality.read([tmp_path / "0", tmp_path / "1"], CLASSES)
+    found = ImageQuality.read([tmp_path / "0", tmp_path / "1"], CLASSES, [drawn()] * 2)
     np.testing.assert_array_equal(found.pairs[1, 0, :, 0, 0, 0], [0.1, 0.5])

@@ -6,8 +6,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from components.core.images import ImageSet
+from components.core.training import train_judge
 from components.evaluation.quality.features import Scale, random_convolutions
-from components.evaluation.quality.judge import train_judge
 from components.evaluation.quality.measures import FEATURES, measure
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from components.core.training import as_floats, flip_and_shift
+from components.core.training.augment import as_floats, flip_and_shift
 
 MEMBERS = 3
 WIDTH = 8
@@ -31,11 +31,12 @@ class Judge(nn.Module):
     Args:
         classes: it tells apart.
         in_channels: image channels.
+        members: networks.
     """
 
-    def __init__(self, classes: int, in_channels: int) -> None:
+    def __init__(self, classes: int, in_channels: int, members: int) -> None:
         super().__init__()
-        self.members = nn.ModuleList(_Member(classes, in_channels) for _ in range(MEMBERS))
+        self.members = nn.ModuleList(_Member(classes, in_channels) for _ in range(members))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
@@ -54,7 +55,7 @@ class Judge(nn.Module):
 
     def logits(self, features: Tensor) -> list[Tensor]:
         """Every network's own."""
-        parts = features.chunk(MEMBERS, dim=1)
+        parts = features.chunk(len(self.members), dim=1)
         return [member.decide(part) for member, part in zip(self.members, parts, strict=True)]
 
 
@@ -71,7 +72,7 @@ class _Member(nn.Module):
         self.decide = nn.Sequential(nn.Linear(4 * WIDTH * 9, HIDDEN), nn.ReLU(inplace=True), nn.Linear(HIDDEN, classes))
 
 
-def train_judge(images: np.ndarray, labels: np.ndarray, classes: int) -> Judge:
+def train_judge(images: np.ndarray, labels: np.ndarray, classes: int, members: int = MEMBERS) -> Judge:
     """A judge trained on real images, in evaluation mode; what is drawn comes from torch's global generator.
 
     Batches hold every class equally often, so that a judge in doubt does not call everything by the commoner name.
@@ -82,9 +83,10 @@ def train_judge(images: np.ndarray, labels: np.ndarray, classes: int) -> Judge:
         images: (N, C, H, W), floats in [-1, 1] or uint8.
         labels: (N,) below `classes`; each has an image at least.
         classes: number of them.
+        members: networks.
     """
     shown, answers = as_floats(torch.from_numpy(np.array(images))), torch.from_numpy(np.array(labels))
-    judge = Judge(classes, shown.shape[1])
+    judge = Judge(classes, shown.shape[1], members)
     optimiser = AdamW(judge.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = OneCycleLR(optimiser, LEARNING_RATE, total_steps=UPDATES)
     of_class = [(answers == label).nonzero().flatten() for label in range(classes)]
