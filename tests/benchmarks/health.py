@@ -64,14 +64,14 @@ def trainings(arguments: argparse.Namespace) -> Iterator[tuple]:
     prepare(cardiac.prepare, raw="raw", out="data")
 
     def egan(seed: int, label: str = "patient", out: str = "egan") -> dict[str, float]:
-        train_egan(seeded(cardiac.egan, seed), data="data", fold=0, label=label, out=out)
+        train_egan(seeded(cardiac.egan, seed), data="data", fold=0, replicate=0, label=label, out=out)
         return last_signs(Path(out))
 
     labels = cardiac.prepare.classes
     for label in labels:
         egan(0, label, f"egan-{label}")
     generators = [f"egan-{label}" for label in labels]
-    synthesize(cardiac.synthesize, data="data", generators=generators, fold=0, out="synthetic")
+    synthesize(cardiac.synthesize, data="data", generators=generators, fold=0, replicate=0, out="synthetic")
 
     for profile in ("default", "smoke", "paper"):
         yield f"SimGAN, {profile} width", simgan(profile, arguments)
@@ -121,6 +121,7 @@ def simgan(profile: str, arguments: argparse.Namespace):
             data=crops("data", arguments.crop),
             synthetic=crops("synthetic", arguments.crop, origin=ImageSet.load(Path("data-crops")).training(0).digest()),
             fold=0,
+            replicate=0,
             out="refined",
         )
         real = ImageSet.load(Path("data-crops")).training(0)

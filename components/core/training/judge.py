@@ -1,5 +1,7 @@
 """A judge of class: a small network that learns from real images what generated ones have to show."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -51,7 +53,8 @@ class Judge(nn.Module):
 
     def head(self, features: Tensor) -> Tensor:
         """The logarithm of the mean probabilities."""
-        return torch.stack([each.log_softmax(dim=1) for each in self.logits(features)]).logsumexp(dim=0)
+        beliefs = torch.stack([each.log_softmax(dim=1) for each in self.logits(features)])
+        return beliefs.logsumexp(dim=0) - math.log(len(beliefs))
 
     def logits(self, features: Tensor) -> list[Tensor]:
         """Every network's own."""
