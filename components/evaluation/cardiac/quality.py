@@ -99,6 +99,15 @@ class ImageQuality:
         measured = (self._measures(fold.kinds[kind], name) for fold in self.folds)
         return over_folds(each.kernel_distance[features] for each in measured)
 
+    def likeness(self, kind: str) -> dict[str, list[float]]:
+        """Of every fold, what health calls `sharpness_ratio` and `diversity_ratio`; NaN where unknown."""
+        every = [fold.kinds[kind].every for fold in self.folds]
+        figures = {"sharpness_ratio": "sharpness", "diversity_ratio": "diversity"}
+        return {
+            column: [np.nan if (value := getattr(each, figure)) is None else value for each in every]
+            for column, figure in figures.items()
+        }
+
     @property
     def changes(self) -> dict[str, Difference]:
         """What the refiner changes of the kernel distance, by features; below 0 it brings the images nearer."""
