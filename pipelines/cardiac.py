@@ -1,7 +1,7 @@
 """The cardiac pipeline: by how much do E-GAN and SimGAN images raise a classifier's accuracy? (Fu et al. 2021)
 
 prepare → per fold and replicate: train E-GAN (per class) → synthesize → refine → classify (per network: four training
-sets, the controls and the sweep of Figure 7) → gather; per replicate: collect → evaluate → register.
+sets, the controls and the sweeps of Figure 7) → gather; per replicate: collect → evaluate → register.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from components.classification.params import ClassifyParams, Network, SweepParams, SweepRatios
+from components.classification.params import SETS_OF, ClassifyParams, Images, Network, SweepParams, SweepRatios
 from components.classification.step import classify, sweep
 from components.core.contract import Section, Step
 from components.core.errors import UserError
@@ -38,8 +38,9 @@ NETWORKS = list(get_args(Network))
 
 
 class Sweep(Section):
-    """What the sweep adds to the classifiers' section."""
+    """What the sweeps add to the classifiers' section."""
 
+    images: list[Images] = Field(min_length=1, description="whose curves get points of their own")
     ratios: SweepRatios
 
 
@@ -63,12 +64,14 @@ class CardiacParams(Section):
 
     @model_validator(mode="after")
     def _ratios_fit(self) -> "CardiacParams":
-        if set(self.sweep.ratios) == {self.classify.ratios.egan}:
-            raise PydanticCustomError(
-                "sweep",
-                "sweep.ratios must have another ratio than classify.ratios.egan, {ratio}",
-                {"ratio": self.classify.ratios.egan},
-            )
+        for images in self.sweep.images:
+            own = self.classify.ratios.of(SETS_OF[images])
+            if set(self.sweep.ratios) == {own}:
+                raise PydanticCustomError(
+                    "sweep",
+                    "sweep.ratios must have another ratio than classify.ratios.{training_set}, {ratio}",
+                    {"training_set": SETS_OF[images], "ratio": own},
+                )
         largest = max(*self.sweep.ratios, self.classify.ratios.egan, self.classify.ratios.simgan)
         if self.synthesize.ratio < largest:
             raise PydanticCustomError(
@@ -150,7 +153,12 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
                         "simgan": classification.classify(**trial, training_set="simgan", generated=refined),
                         **{name: classification.classify(**trial, training_set=name) for name in controls},
                     }
-                    curve = classification.sweep(**fixed["sweep"], **here, network=network, generated=synthetic)
+                    sources = {"synthetic": synthetic, "refined": refined}
+                    sweeping = {**fixed["sweep"], **here, "network": network}
+                    sweeps = {
+                        name: classification.sweep(**sweeping, images=name, generated=sources[name])
+                        for name in params.sweep.images
+                    }
 
                 gathered = evaluation.gather(
                     **fixed["gather"],
@@ -159,7 +167,7 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
                     synthetic=synthetic,
                     refined=refined,
                     **{name: dsl.Collected(each.outputs["trial"]) for name, each in trials.items()},
-                    sweeps=dsl.Collected(curve.outputs["points"]),
+                    **{f"{name}_sweeps": dsl.Collected(each.outputs["points"]) for name, each in sweeps.items()},
                 )
 
             folds = dsl.Collected(gathered.outputs["gathered"])

@@ -42,11 +42,12 @@ def sweep(
     fold: int,
     replicate: int,
     network: str,
+    images: str,
     data: dsl.Input[dsl.Dataset],
     generated: dsl.Input[dsl.Dataset],
     points: dsl.Output[dsl.Artifact],
 ):
-    """Train and test one network with every ratio of synthetic images (Figure 7)."""
+    """Train and test one network with every ratio of synthetic or of refined images (Figure 7)."""
     from components.classification.step import sweep
 
     points.metadata.update(
@@ -58,6 +59,7 @@ def sweep(
             fold=fold,
             replicate=replicate,
             network=network,
+            images=images,
             out=points.path,
         )
     )

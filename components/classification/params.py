@@ -9,6 +9,11 @@ from components.core.contract import ComputeSection, Section, TrainingSection
 Network = Literal["resnet50", "xception"]
 TrainingSet = Literal["none", "classic", "egan", "simgan", "oracle", "repeat"]
 Concepts = Literal["digits", "styles"]
+Images = Literal["synthetic", "refined"]
+"""Generated images: E-GAN's, or the same refined by SimGAN."""
+
+SETS_OF: dict[Images, TrainingSet] = {"synthetic": "egan", "refined": "simgan"}
+"""The training set that has them."""
 
 
 class Ratios(Section):
@@ -68,6 +73,6 @@ SweepRatios = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
 
 
 class SweepParams(ClassifyParams):
-    """The classifiers' settings, and the points of Figure 7 beside the training sets `classic` and `egan`."""
+    """The classifiers' settings, and the points of Figure 7 beside the training sets that lie on its curves anyway."""
 
-    sweep_ratios: SweepRatios = Field(description="synthetic images per real one")
+    sweep_ratios: SweepRatios = Field(description="generated images per real one")

@@ -1,4 +1,4 @@
-"""Steps: train and test classifiers on training sets, and sweep the ratio of synthetic images (paper 1); train concept
+"""Steps: train and test classifiers on training sets, and sweep the ratio of generated images (paper 1); train concept
 networks, and label one digit's images by writing style (paper 2).
 """
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from components.classification.params import (
+    SETS_OF,
     ClassifyParams,
     ConceptParams,
     Concepts,
+    Images,
     Network,
     StylesParams,
     SweepParams,
@@ -68,27 +70,36 @@ def classify(
     run.journal.metrics(outcome.scores, step=params.updates)
 
 
-@comparing_step("network")
+@comparing_step("network", "images")
 def sweep(
-    params: SweepParams, run: Run, *, data: Path, generated: Path, fold: int, replicate: int, network: Network
+    params: SweepParams,
+    run: Run,
+    *,
+    data: Path,
+    generated: Path,
+    fold: int,
+    replicate: int,
+    network: Network,
+    images: Images,
 ) -> None:
-    """Train one network with every ratio of synthetic images (Figure 7), all augmented on the fly as `classic`.
+    """Train one network with every ratio of `images` (Figure 7), all augmented on the fly as `classic`.
 
-    Figure 7's curve begins with the training set `classic`, and the ratio of `egan` is that set, so it is left out.
-    The paper's other curve, without conventional augmentation, has its beginning alone: the training set `none`.
+    A curve of Figure 7 begins with the training set `classic`, and at the ratio of `egan` or `simgan` it is that set,
+    so that ratio is left out. Without conventional augmentation there is the beginning alone: the training set `none`.
     """
     from components.classification.trial import Trial
 
-    ratios = [ratio for ratio in params.sweep_ratios if ratio != params.ratios.egan]
+    training_set = SETS_OF[images]
+    ratios = [ratio for ratio in params.sweep_ratios if ratio != params.ratios.of(training_set)]
     trial = Trial(data, fold, network, params, run)
     points = []
     for ratio in ratios:
         outcome = trial.conduct(trial.generated(generated, ratio), augmented=True, name=f"ratio-{ratio}")
         point = {
             "network": network,
+            "training_set": training_set,
             "fold": fold,
             "ratio": ratio,
-            "augmented": True,
             "images": outcome.images,
             "labels": trial.test.labels.tolist(),
             "probabilities": outcome.probabilities.tolist(),

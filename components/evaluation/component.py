@@ -19,12 +19,13 @@ def gather(
     classic: dsl.Input[list[dsl.Model]],
     egan: dsl.Input[list[dsl.Model]],
     simgan: dsl.Input[list[dsl.Model]],
-    sweeps: dsl.Input[list[dsl.Artifact]],
     gathered: dsl.Output[dsl.Artifact],
     oracle: dsl.Input[list[dsl.Model]] = None,
     repeat: dsl.Input[list[dsl.Model]] = None,
+    synthetic_sweeps: dsl.Input[list[dsl.Artifact]] = None,
+    refined_sweeps: dsl.Input[list[dsl.Artifact]] = None,
 ):
-    """Collect what the evaluation needs of one training on one fold; a run may lack the controls."""
+    """Collect what the evaluation needs of one training on one fold; a run may lack the controls and a sweep."""
     from components.evaluation.step import gather
 
     gathered.metadata.update(
@@ -36,7 +37,7 @@ def gather(
             synthetic=synthetic.path,
             refined=refined.path,
             classifications=[each.path for each in [*none, *classic, *egan, *simgan, *(oracle or []), *(repeat or [])]],
-            sweeps=[each.path for each in sweeps],
+            sweeps=[each.path for each in [*(synthetic_sweeps or []), *(refined_sweeps or [])]],
             fold=fold,
             replicate=replicate,
             out=gathered.path,

@@ -51,6 +51,7 @@ def gather(
     """
     import numpy as np
 
+    from components.evaluation.cardiac.fold import MILESTONES
     from components.evaluation.cardiac.gathering import Sources
     from components.evaluation.cardiac.quality import save_quality
 
@@ -68,6 +69,7 @@ def gather(
     shipped = (params.network, params.training_set)
     sources.record(shipped).save(run.out)
     np.save(run.out / "samples.npy", sources.samples(params.shown_images))
+    sources.copy_milestones(run.out / MILESTONES, max(1, params.shown_images // len(sources.real.classes)))
     sources.copy_histories(run.out / "histories")
     sources.copy_models(run.out / "models", shipped)
     save_quality(

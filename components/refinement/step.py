@@ -9,9 +9,15 @@ from pydantic_core import PydanticCustomError
 from components.core.contract import GanSection, Run, derive_seed, step
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from components.core.images import ImageSet
     from components.core.training import History
     from components.refinement.networks import Refiner
+
+
+MILESTONES = 5
+"""Moments of the training, at most, whose images are kept; those before the first change are one more."""
 
 
 class SimganParams(GanSection):
@@ -26,7 +32,7 @@ class SimganParams(GanSection):
     refiner_updates: int = Field(ge=1, description="refiner updates to one of the discriminator, from then on")
     updates: int = Field(ge=1, description="of either network, in all")
     buffer_size: int = Field(ge=1, description="refined images in the history buffer")
-    samples: int = Field(ge=1, description="images a sample grid")
+    samples: int = Field(ge=1, description="images a sample grid, as many of each class")
 
     @model_validator(mode="after")
     def _buffer_holds_half_a_batch(self) -> "SimganParams":
@@ -44,7 +50,7 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
     import torch
 
     from components.core.errors import UserError
-    from components.core.images import ImageSet, check_generated, grid, save_model
+    from components.core.images import ImageSet, as_levels, check_generated, grid, save_model
     from components.core.training import Batches, device, restarting, seed_draws, train
     from components.refinement.networks import Discriminator, Refiner
     from components.refinement.simgan import SimGAN
@@ -57,7 +63,7 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
 
     real_images = torch.from_numpy(np.array(real.images)).to(device())
     images = torch.from_numpy(np.array(generated.images)).to(device())
-    shown = images[torch.linspace(0, len(images) - 1, params.samples).long()]
+    shown = images[_evenly(generated, params.samples).flatten()]
     config = {"channels": images.shape[1], "width": params.refiner_width}
     run.journal.image("samples/synthetic", grid(shown.cpu().numpy()))
 
@@ -76,6 +82,12 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
             buffer_size=params.buffer_size,
             fixed_images=shown,
         )
+
+        def observe(update: int) -> torch.Tensor:
+            samples = as_levels(simgan.samples().cpu().numpy())
+            run.journal.image(f"samples/{update:06d}", grid(samples))
+            return torch.from_numpy(samples)
+
         history = train(
             simgan,
             [
@@ -85,7 +97,7 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
             params,
             run,
             steps=params.updates,
-            observe=lambda update: run.journal.image(f"samples/{update:06d}", grid(simgan.samples().cpu().numpy())),
+            observe=observe,
         )
         refined = replace(generated, images=simgan.refine(images).cpu().numpy())
         for label in refined.classes:
@@ -95,5 +107,29 @@ def refine(params: SimganParams, run: Run, *, data: Path, synthetic: Path, fold:
 
     refiner, refined, history = restarting(params, run, attempt)
     history.save(run.out / "history.csv")
+    _save_milestones(history, params.discriminator_warmup, len(generated.classes), run.out / "milestones")
     save_model(run.out / "refiner", refiner, config, origin=origin)
     refined.save(run.out)
+
+
+def _evenly(images: "ImageSet", count: int) -> "Tensor":
+    """Places (classes, k) of `count` images or a few less, spread evenly over each class; one of each at least."""
+    import torch
+
+    places = [torch.from_numpy(images.labels == label).nonzero()[:, 0] for label in range(len(images.classes))]
+    each = min(max(1, count // len(places)), *map(len, places))
+    return torch.stack([found[torch.linspace(0, len(found) - 1, each).long()] for found in places])
+
+
+def _save_milestones(history: "History", warmup: int, classes: int, folder: Path) -> None:
+    """Write the images shown, uint8 (classes, k, C, H, W), as `<update>.npy`: as they were given, then a few times
+    while the refiner changes them, up to the end (Figure 8).
+    """
+    import numpy as np
+
+    changing = [update for update in history.snapshots if update > warmup]
+    places = np.linspace(0, len(changing) - 1, min(MILESTONES, len(changing))).round().astype(int)
+    folder.mkdir()
+    for update in [0, *(changing[place] for place in places)]:
+        shown = history.snapshots[update].numpy()
+        np.save(folder / f"{update:06d}.npy", shown.reshape(classes, -1, *shown.shape[1:]))

@@ -250,16 +250,18 @@ def test_a_set_of_generated_images_needs_them(data, tmp_path):
         )
 
 
-def test_a_point_of_the_sweep_is_the_training_set_of_its_ratio(data, generated, tmp_path):
-    ratios = params().ratios.model_copy(update={"egan": 2})
+@pytest.mark.parametrize(("images", "training_set"), [("synthetic", "egan"), ("refined", "simgan")])
+def test_a_point_of_the_sweep_is_the_training_set_of_its_ratio(images, training_set, data, generated, tmp_path):
+    ratios = params().ratios.model_copy(update={training_set: 2})
     section = params(ratios=ratios).model_dump()
     given = {"data": data, "generated": generated, "fold": 0, "replicate": 0, "network": "resnet50"}
-    ratios = ratios.model_copy(update={"egan": 1})
-    classify(params(ratios=ratios), training_set="egan", out=tmp_path / "egan", **given)
-    sweep(SweepParams(**section, sweep_ratios=[1, 2, 3]), out=tmp_path / "sweep", **given)
+    ratios = ratios.model_copy(update={training_set: 1})
+    classify(params(ratios=ratios), training_set=training_set, out=tmp_path / "set", **given)
+    sweep(SweepParams(**section, sweep_ratios=[1, 2, 3]), images=images, out=tmp_path / "sweep", **given)
     points = json.loads((tmp_path / "sweep" / "points.json").read_text())
-    assert [(point["ratio"], point["augmented"]) for point in points] == [(1, True), (3, True)]  # egan has 2 already
-    result = json.loads((tmp_path / "egan" / "result.json").read_text())
+    assert [point["ratio"] for point in points] == [1, 3]  # the training set has 2 already
+    assert {point["training_set"] for point in points} == {training_set}
+    result = json.loads((tmp_path / "set" / "result.json").read_text())
     assert points[0]["probabilities"] == result["probabilities"]
     assert points[0]["labels"] == result["labels"]
 

@@ -15,7 +15,7 @@ EVERY_STEP = {
     "synthesize": 2,
     "refine": 2,
     "classify": 20,
-    "sweep": 4,
+    "sweep": 8,
     "gather": 2,
     "collect": 1,
     "evaluate": 1,
@@ -44,7 +44,7 @@ def place(tmp_path_factory):
 class TestBothRunners(Promises):
     """These run in order, on one workplace."""
 
-    metrics = ("accuracy/resnet50/none/mean", "external/xception/egan/auc", "ratio_augmented/xception/1")
+    metrics = ("accuracy/resnet50/none/mean", "external/xception/egan/auc", "ratio_refined/xception/1")
     models = ("cardiac-generator", "cardiac-refiner", "cardiac-classifier")
 
     def dvc_output(self, place, step):
@@ -56,7 +56,7 @@ class TestBothRunners(Promises):
             "synthesize": fold / "synthetic",
             "refine": fold / "refined",
             "classify": fold / "trials" / f"{arguments.get('network')}-{arguments.get('training_set')}",
-            "sweep": fold / "sweeps" / str(arguments.get("network")),
+            "sweep": fold / "sweeps" / f"{arguments.get('network')}-{arguments.get('images')}",
             "gather": place.output("gathered", str(arguments.get("replicate")), str(arguments.get("fold"))),
             "collect": place.output("collected", str(arguments.get("replicate"))),
             "evaluate": place.output("report"),
@@ -111,12 +111,13 @@ class TestBothRunners(Promises):
                 assert model_facts(model.parent)["origin"] == training.digest()
 
     def test_a_parameter_of_simgan_reruns_what_hangs_on_it_and_nothing_else(self, place):
-        dependent = {"refine": 2, "classify": 4, **AFTER_A_FOLD}
+        dependent = {"refine": 2, "classify": 4, "sweep": 4, **AFTER_A_FOLD}
         place.edit("params.yaml", "regularisation:", "regularisation: 0.4321 #")
         steps = place.run()
         assert computed(steps) == dependent
-        rerun = [step for step in steps if step["step"] == "classify" and step["state"] == "done"]
-        assert {step["arguments"]["training_set"] for step in rerun} == {"simgan"}
+        rerun = [step["arguments"] for step in steps if step["state"] == "done"]
+        assert {each["training_set"] for each in rerun if "training_set" in each} == {"simgan"}
+        assert {each["images"] for each in rerun if "images" in each} == {"refined"}
         stages = counts(place.repro())
         assert stages == {name.replace("classify", "classify-simgan"): count for name, count in dependent.items()}
 

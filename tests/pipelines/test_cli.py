@@ -42,6 +42,10 @@ def ganflow(tmp_path):
             ["--set", "cardiac.sweep.ratios=[3]"],
             "cardiac: sweep.ratios must have another ratio than classify.ratios.egan, 3.",
         ),
+        (
+            ["--set", "cardiac.sweep.images=[refined]", "--set", "cardiac.sweep.ratios=[4]"],
+            "cardiac: sweep.ratios must have another ratio than classify.ratios.simgan, 4.",
+        ),
         (["--set", "cardiac.egan.betas=[0.5,1.0]"], "cardiac.egan.betas.1: must be < 1, got 1.0"),
         (
             ["--set", "cardiac.egan.gamma=[0.5"],

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from components.evaluation.cardiac.findings import Findings
-from components.evaluation.cardiac.fold import Network, TrainingSet
-from components.evaluation.cardiac.published import ACCURACY, NETWORK_NAMES, SET_NAMES
-from components.evaluation.cardiac.scores import Scores
+from components.evaluation.cardiac.fold import Network
+from components.evaluation.cardiac.published import ACCURACY, NETWORK_NAMES, RATIOS, SET_NAMES
+from components.evaluation.cardiac.scores import CURVES, Scores
 from components.evaluation.charts import Chart, Look, Series
 from components.evaluation.curves import Line, curve_chart, middles
 from components.evaluation.histories import History, windowed
@@ -14,14 +15,20 @@ from components.evaluation.summary import Summary
 
 UNMEASURED = Summary(math.nan, math.nan, ())
 
+RATIO_LABEL = "Generated images per real image"
+UNAUGMENTED = "Real images, not augmented"
+
 MUTATION = "fitness_"
 """Prefix of the columns of an E-GAN history that hold a child's fitness; their order numbers the survivors."""
+
+LIKENESS = {"sharpness_ratio": "Sharpness, real images = 1", "diversity_ratio": "Diversity, real images = 1"}
+"""What the images are like while a network trains: columns of every adversarial training's history."""
 
 EGAN_COLUMNS = {
     "discriminator_loss": "Discriminator loss",
     "fitness": "Fitness of the survivor",
     "quality": "Quality of the survivor",
-    "diversity": "Diversity of the survivor",
+    "diversity": "Diversity in the survivor’s fitness",
 }
 
 
@@ -30,7 +37,6 @@ REFINER_COLUMNS = {
     "refiner_loss": "Refiner loss",
     "realism_loss": "Realism loss",
     "change": "Change",
-    "sharpness_ratio": "Sharpness, of the input's",
 }
 
 
@@ -48,36 +54,31 @@ def accuracy_charts(scores: Scores) -> list[Chart]:
     return [_accuracy_chart(network, scores, limits) for network in scores.accuracy]
 
 
-def ratio_charts(scores: Scores, findings: Findings, refined: int) -> list[Chart]:
-    """Figure 7: accuracy against the ratio of synthetic images, and the area of people; one chart a classifier of each.
-
-    Args:
-        refined: the ratio of the training set `simgan`.
+def ratio_charts(scores: Scores, findings: Findings) -> list[Chart]:
+    """Figure 7: the area of people, and accuracy, against the ratio of generated images; one chart a classifier of
+    each, with a curve of E-GAN images and one of refined ones.
     """
-    curves = [*scores.ratio.values(), *scores.ratio_augmented.values()]
-    limits = _limits(
-        [*(end for curve in curves for each in curve.values() for end in _ends(each)), scores.majority.mean]
-    )
-    areas = [value for curve in findings.ratio.values() for each in curve.values() for value in _ends(each)]
-    areas += [value for sets in findings.scores["auc"].values() for value in (sets["none"], sets["simgan"])]
-    area_limits = _limits([value for value in areas if value is not None])
+    accuracies = [scores.ratio, scores.ratio_augmented, scores.ratio_refined]
+    papers = [value for network in scores.ratio for value in ACCURACY[network].values()]
+    limits = _limits([*_every_end(accuracies), *papers, scores.majority.mean])
+    areas = [sets["none"] for sets in findings.scores["auc"].values() if sets["none"] is not None]
+    area_limits = _limits([*_every_end(findings.ratio.values()), *areas])
     return [
-        *(_area_ratio_chart(network, findings, refined, area_limits) for network in findings.ratio),
-        *(_ratio_chart(network, scores, limits) for network in scores.ratio_augmented),
+        *(_area_ratio_chart(network, findings, area_limits) for network in findings.areas),
+        *(_ratio_chart(network, scores, limits) for network in scores.ratio),
     ]
 
 
 def egan_charts(histories: Mapping[str, Sequence[History]], windows: int) -> list[Chart]:
-    """Loss, fitness, quality and diversity by generation, a line a class; `histories` are by class, then fold."""
+    """What the images are like, loss, fitness and its parts by generation; `histories` are by class, then fold."""
+
+    def chart(column: str, title: str) -> Chart:
+        lines = [Line(name, name, column, folds) for name, folds in histories.items()]
+        return curve_chart(f"egan-{column}", title, "Generation", lines, windows)
+
     return [
-        curve_chart(
-            f"egan-{column}",
-            title,
-            "Generation",
-            [Line(name, name, column, folds) for name, folds in histories.items()],
-            windows,
-        )
-        for column, title in EGAN_COLUMNS.items()
+        *(_beside_real(chart(column, title)) for column, title in LIKENESS.items()),
+        *(chart(column, title) for column, title in EGAN_COLUMNS.items()),
     ]
 
 
@@ -86,12 +87,28 @@ def survivor_charts(histories: Mapping[str, Sequence[History]], windows: int) ->
     return [_survivor_chart(name, folds, windows) for name, folds in histories.items()]
 
 
-def refiner_charts(histories: Sequence[History], windows: int) -> list[Chart]:
-    """Losses, change and sharpness while the refiner trains, as far as every fold measured them, by fold."""
+def refiner_charts(histories: Sequence[History], inputs: Mapping[str, Sequence[float]], windows: int) -> list[Chart]:
+    """What the images are like, losses and change while the refiner trains, by fold.
+
+    Args:
+        histories: their `LIKENESS` is to the refiner's input, which changes least from batch to batch.
+        inputs: that of each fold's input to the real images, by column.
+    """
+
+    def chart(column: str, title: str, folds: Sequence[History], label: str = "") -> Chart:
+        return curve_chart(f"simgan-{column}", title, "Step", [Line(column, label, column, folds)], windows)
+
+    to_real = [
+        {column: history[column] * inputs[column][fold] for column in LIKENESS} | {"step": history["step"]}
+        for fold, history in enumerate(histories)
+    ]
     return [
-        curve_chart(f"simgan-{column}", title, "Step", [Line(column, "", column, histories)], windows)
-        for column, title in REFINER_COLUMNS.items()
-        if all(column in history for history in histories)
+        *(_beside_real(chart(column, title, to_real, "Refined images")) for column, title in LIKENESS.items()),
+        *(
+            chart(column, title, histories)
+            for column, title in REFINER_COLUMNS.items()
+            if all(column in history for history in histories)
+        ),
     ]
 
 
@@ -148,46 +165,62 @@ def _accuracy_chart(network: Network, scores: Scores, limits: tuple[float, float
     )
 
 
-def _area_ratio_chart(network: Network, findings: Findings, refined: int, limits: tuple[float, float]) -> Chart:
-    curve, scores = findings.ratio[network], findings.scores["auc"][network]
-    ratios = sorted({0, refined, *curve})
-
-    def alone(name: TrainingSet, at: int) -> list[float]:
-        return [scores[name] if ratio == at and scores[name] is not None else math.nan for ratio in ratios]
-
+def _area_ratio_chart(network: Network, findings: Findings, limits: tuple[float, float]) -> Chart:
+    egan, refined = (findings.ratio[name][network] for name in CURVES)
+    ratios = sorted({*egan, *refined})
+    area = findings.scores["auc"][network]["none"]
     return Chart(
         f"ratio-auc-{network}",
         f"{NETWORK_NAMES[network]}: area under the ROC curve, of people",
         "ratio",
-        "Generated images per real image",
+        RATIO_LABEL,
         ratios,
         [
-            _summary_series("egan", "E-GAN images", [curve.get(ratio, UNMEASURED) for ratio in ratios], "line", 0),
-            Series("simgan", "SimGAN images", alone("simgan", refined), "hollow", 1),
-            Series("none", "Real images, not augmented", alone("none", 0), "hollow", 2),
+            *_ratio_series(egan, refined, ratios),
+            Series("none", UNAUGMENTED, _at({0: math.nan if area is None else area}, ratios), "hollow", 2),
         ],
         limits=limits,
     )
 
 
 def _ratio_chart(network: Network, scores: Scores, limits: tuple[float, float]) -> Chart:
-    both = (scores.ratio[network], scores.ratio_augmented[network])
-    ratios = sorted(set().union(*both))
-    plain, augmented = ([curve.get(ratio, UNMEASURED) for ratio in ratios] for curve in both)
+    plain, egan, refined = (curves[network] for curves in (scores.ratio, scores.ratio_augmented, scores.ratio_refined))
+    papers = {ratio: ACCURACY[network][name] for name, ratio in RATIOS.items()}
+    ratios = sorted({*egan, *refined, *papers})
     return Chart(
         f"ratio-{network}",
         f"{NETWORK_NAMES[network]}: accuracy (%)",
         "ratio",
-        "E-GAN images per real image",
+        RATIO_LABEL,
         ratios,
         [
-            _summary_series("plain", "Without classic augmentation", plain, "points", 0),
-            _summary_series("classic", "With classic augmentation", augmented, "line", 1),
+            *_ratio_series(egan, refined, ratios),
+            Series("none", UNAUGMENTED, _at({0: plain[0].mean}, ratios), "hollow", 2),
+            Series("published", "Fu et al. 2021", _at(papers, ratios), "hollow", 3),
             _majority_series(scores.majority, len(ratios)),
         ],
         percent=True,
         limits=limits,
     )
+
+
+def _ratio_series(egan: Mapping[int, Summary], refined: Mapping[int, Summary], ratios: Sequence[int]) -> list[Series]:
+    """Both curves of Figure 7; where they begin they are one: the training set `classic`."""
+    return [
+        _summary_series(name, label, [curve.get(ratio, UNMEASURED) for ratio in ratios], "line", colour)
+        for colour, (name, label, curve) in enumerate(
+            (("egan", "E-GAN images", egan), ("simgan", "Refined (SimGAN) images", refined))
+        )
+    ]
+
+
+def _at(values: Mapping[int, float], ratios: Sequence[int]) -> list[float]:
+    return [values.get(ratio, math.nan) for ratio in ratios]
+
+
+def _beside_real(chart: Chart) -> Chart:
+    """The chart with a line where real images stand."""
+    return replace(chart, series=[*chart.series, Series("real", "Real images", [1.0] * len(chart.x), "reference")])
 
 
 def _survivor_chart(class_name: str, folds: Sequence[History], windows: int) -> Chart:
@@ -221,6 +254,10 @@ def _summary_series(name: str, label: str, summaries: Sequence[Summary], look: L
 
 def _majority_series(majority: Summary, count: int) -> Series:
     return Series("majority", "Always the commoner class", [majority.mean] * count, "reference")
+
+
+def _every_end(curves: Iterable[Mapping[Network, Mapping[int, Summary]]]) -> list[float]:
+    return [end for each in curves for curve in each.values() for point in curve.values() for end in _ends(point)]
 
 
 def _ends(summary: Summary) -> list[float]:

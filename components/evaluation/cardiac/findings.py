@@ -8,7 +8,7 @@ from typing import Any
 from components.evaluation.cardiac.fold import Fold, Network, TrainingSet
 from components.evaluation.cardiac.people import SHARES, People, areas_by_ratio, gain, score_people, training_scores
 from components.evaluation.cardiac.published import ACCURACY, NETWORK_NAMES, SET_NAMES
-from components.evaluation.cardiac.scores import Scores, by_fold
+from components.evaluation.cardiac.scores import CURVES, Scores, by_fold
 from components.evaluation.page import MISSING, percent, points
 from components.evaluation.statistics import Answer, Difference, holm
 from components.evaluation.summary import Summary
@@ -107,7 +107,7 @@ class Findings:
         scores: of the folds' test people, by score, network and training set; None where undefined.
         external: of the external people, likewise; empty where there are none.
         areas: of the people compared, every training's `METRIC`, by network and training set.
-        ratio: of the folds' test people, `METRIC` by network and ratio of synthetic images.
+        ratio: of the folds' test people, `METRIC` by curve of Figure 7, network and ratio of generated images.
     """
 
     primary: Comparison
@@ -119,7 +119,7 @@ class Findings:
     scores: dict[str, dict[Network, dict[TrainingSet, float | None]]]
     external: dict[str, dict[Network, dict[TrainingSet, float | None]]]
     areas: dict[Network, dict[TrainingSet, Summary]]
-    ratio: dict[Network, dict[int, Summary]]
+    ratio: dict[TrainingSet, dict[Network, dict[int, Summary]]]
 
     @classmethod
     def find(cls, trainings: Sequence[Fold]) -> "Findings":
@@ -146,7 +146,7 @@ class Findings:
             scores={score: score_people(folds, score) for score in SHARES},
             external={score: score_people([external], score) for score in SHARES} if external else {},
             areas=training_scores(compared, METRIC),
-            ratio=areas_by_ratio(trainings),
+            ratio={name: areas_by_ratio(trainings, name) for name in CURVES},
         )
 
     @property
@@ -175,9 +175,10 @@ class Findings:
                 network: {name: {score: self.external[score][network][name] for score in SHARES} for name in sets}
                 for network, sets in self.external[METRIC].items()
             }
-        tree["ratio_auc"] = {
-            network: {str(ratio): each.mean for ratio, each in curve.items()} for network, curve in self.ratio.items()
-        }
+        for name, curves in (("ratio_auc", self.ratio["egan"]), ("ratio_auc_refined", self.ratio["simgan"])):
+            tree[name] = {
+                network: {str(ratio): each.mean for ratio, each in curve.items()} for network, curve in curves.items()
+            }
         return tree
 
 

@@ -2,6 +2,7 @@
 
 fold.json        a `Fold`
 samples.npy      (kinds, classes, k, C, H, W) float32 in [-1, 1], kinds in the order of `KINDS`
+milestones/      <update>.npy: the same images (classes, k, C, H, W), uint8, while the refiner trains
 quality.json     how good the generated images are, a `Quality`; pairs.npy beside it (both: `quality.py`)
 histories/       egan-<class>.csv, simgan.csv, <network>-<training set>.csv
 models/          generator-<class>/, refiner/, classifier/: model directories
@@ -16,6 +17,7 @@ Network = Literal["resnet50", "xception"]
 TrainingSet = Literal["none", "classic", "egan", "simgan", "oracle", "repeat"]
 
 KINDS = ("real", "synthetic", "refined")
+MILESTONES = "milestones"
 
 
 class Record(BaseModel):
@@ -54,16 +56,17 @@ class Classification(Answers):
 
 
 class Point(Record):
-    """One point of Figure 7: a fold's test part, after training with `ratio` × as many synthetic images as real ones.
+    """One point of Figure 7: a fold's test part, after training with `ratio` × as many generated images as real ones.
 
     Attributes:
+        training_set: whose curve it lies on: "egan", or of the refined images "simgan".
         probabilities: (N, classes), of the same test images as every `Classification`'s.
     """
 
     network: Network
+    training_set: TrainingSet
     fold: int
     ratio: int
-    augmented: bool
     images: int
     accuracy: float
     balanced_accuracy: float

@@ -13,7 +13,7 @@ import numpy as np
 
 from components.core.errors import UserError
 from components.core.images import EXTERNAL, ImageSet, model_facts
-from components.evaluation.cardiac.fold import Classification, Drawn, Fold, Network, Point, TrainingSet
+from components.evaluation.cardiac.fold import MILESTONES, Classification, Drawn, Fold, Network, Point, TrainingSet
 
 SETS: tuple[TrainingSet, ...] = get_args(TrainingSet)
 CONTROLS: tuple[TrainingSet, ...] = ("oracle", "repeat")
@@ -73,7 +73,8 @@ class Sources:
         sets = [name for name in SETS if name in given or name not in CONTROLS]
         _expect(fold, "train-egan", [(label,) for label, _ in trained], [(name,) for name in real.classes])
         _expect(fold, "classify", keys, product(networks, sets))
-        _expect(fold, "sweep", [(sweep[0].network,) for sweep in swept], [(network,) for network in networks])
+        curves = [(sweep[0].network, sweep[0].training_set) for sweep in swept]
+        _expect(fold, "sweep", curves, product(networks, sorted({name for _, name in curves})))
         strangers = {each.fold for each in (*points, *(result for _, result in results))} - {fold}
         if strangers:
             raise UserError(f"Fold {fold} was given results of fold {min(strangers)}; gather each fold's own.")
@@ -87,7 +88,7 @@ class Sources:
             refinement=refined,
             generators={name: dict(trained)[name] for name in real.classes},
             classifications={key: dict(zip(keys, results, strict=True))[key] for key in sorted(keys, key=_rank)},
-            points=tuple(sorted(points, key=lambda point: (point.network, point.augmented, point.ratio))),
+            points=tuple(sorted(points, key=lambda point: (point.network, point.training_set, point.ratio))),
         )
 
     def check_descent(self) -> None:
@@ -161,6 +162,14 @@ class Sources:
         parts = [[each.of_class(name).images for name in self.real.classes] for each in kinds]
         count = min(count, *(len(images) for kind in parts for images in kind))
         return np.array([[images[_spread(len(images), count)] for images in kind] for kind in parts])
+
+    def copy_milestones(self, directory: Path, count: int) -> None:
+        """Keep `count` images of each class, or all, of those that `refine` kept while the refiner trained."""
+        directory.mkdir()
+        for path in (self.refinement / MILESTONES).iterdir():
+            images = np.load(path)
+            kept = _spread(images.shape[1], min(count, images.shape[1]))
+            np.save(directory / path.name, images[:, kept])
 
     def copy_histories(self, directory: Path) -> None:
         """Copy every training's history.csv under a name of its own."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.evaluation.cardiac.fold import Fold, Network, TrainingSet
-from components.evaluation.cardiac.scores import over_folds
+from components.evaluation.cardiac.scores import by_ratio, over_folds
 from components.evaluation.statistics import (
     Block,
     Difference,
@@ -121,13 +121,13 @@ def training_scores(blocks: Sequence[People], score: str) -> dict[Network, dict[
     }
 
 
-def areas_by_ratio(trainings: Sequence[Fold]) -> dict[Network, dict[int, Summary]]:
-    """Figure 7 by people: the area under the curve by the ratio of synthetic images on top of classic augmentation."""
-    found = []
-    for fold in trainings:
-        own = [each for each in fold.classifications if each.training_set in ("classic", "egan")]
-        for each in (*own, *(point for point in fold.points if point.augmented)):
-            found.append((fold.fold, each.network, each.ratio, _area(fold, each.probabilities)))
+def areas_by_ratio(trainings: Sequence[Fold], training_set: TrainingSet) -> dict[Network, dict[int, Summary]]:
+    """Figure 7 by people: the area under the curve by the ratio of the set's images on top of classic augmentation."""
+    found = [
+        (fold.fold, each.network, each.ratio, _area(fold, each.probabilities))
+        for fold in trainings
+        for each in by_ratio(fold, "classic", training_set)
+    ]
     return over_folds(found)
 
 

@@ -114,6 +114,15 @@ class ImageQuality:
         """So many of them stayed, in all folds."""
         return sum(fold[name].left for fold in self.drawn)
 
+    def likeness(self, kind: str) -> dict[str, list[float]]:
+        """Of every fold, what health calls `sharpness_ratio` and `diversity_ratio`; NaN where unknown."""
+        every = [fold.kinds[kind].every for fold in self.folds]
+        figures = {"sharpness_ratio": "sharpness", "diversity_ratio": "diversity"}
+        return {
+            column: [np.nan if (value := getattr(each, figure)) is None else value for each in every]
+            for column, figure in figures.items()
+        }
+
     @property
     def changes(self) -> dict[str, Difference]:
         """What the refiner changes of the kernel distance, by features; below 0 it brings the images nearer."""

@@ -21,7 +21,7 @@ from components.evaluation.cardiac.charts import (
     survivor_charts,
 )
 from components.evaluation.cardiac.findings import MARGIN, Findings, answer, area, best, ends, interval, verdict
-from components.evaluation.cardiac.fold import KINDS, Fold
+from components.evaluation.cardiac.fold import KINDS, MILESTONES, Fold
 from components.evaluation.cardiac.quality import ImageQuality, number, reach
 from components.evaluation.cardiac.scores import METRICS, Scores, answers, by_fold, commonest, score
 from components.evaluation.charts import Chart
@@ -33,6 +33,9 @@ from components.evaluation.statistics import REPLICATES
 TITLES = {"auc": "Area under the ROC curve", "balanced_accuracy": "Balanced accuracy (%)", "accuracy": "Accuracy (%)"}
 """What scores of people are called."""
 
+AMPLIFIED = 10
+"""How much stronger than it is the refiner's change is shown."""
+
 
 @dataclass(frozen=True)
 class CardiacReport:
@@ -41,6 +44,7 @@ class CardiacReport:
     Attributes:
         trainings: by fold, then replicate.
         samples: of the first, (kinds, classes, k, C, H, W) in [-1, 1].
+        milestones: of the first, the same images (classes, k, C, H, W) after so many updates of its refiner's training.
         quality: of the generated images.
         charts: by section of the page.
     """
@@ -49,6 +53,7 @@ class CardiacReport:
     scores: Scores
     findings: Findings
     samples: np.ndarray
+    milestones: Mapping[int, np.ndarray]
     quality: ImageQuality
     steps: Mapping[str, int | str]
     charts: Mapping[str, Sequence[Chart]]
@@ -64,9 +69,9 @@ class CardiacReport:
         trainings, paths = zip(*loaded, strict=True)
         _check_alike(trainings)
         scores, findings = score(trainings), Findings.find(trainings)
+        quality = ImageQuality.read(paths, trainings[0].classes, [each.drawn for each in trainings])
         first = trainings[0]
         classes, networks = first.classes, list(scores.accuracy)
-        refined = next(each.ratio for each in first.classifications if each.training_set == "simgan")
         egan = {name: _histories(paths, f"egan-{name}") for name in classes}
         simgan = _histories(paths, "simgan")
         gans = {f"E-GAN of {name}": each for name, each in egan.items()} | {"SimGAN": simgan}
@@ -86,7 +91,8 @@ class CardiacReport:
             scores=scores,
             findings=findings,
             samples=np.load(paths[0] / "samples.npy"),
-            quality=ImageQuality.read(paths, classes, [each.drawn for each in trainings]),
+            milestones=dict(sorted((int(path.stem), np.load(path)) for path in (paths[0] / MILESTONES).iterdir())),
+            quality=quality,
             steps={
                 "E-GAN, generations": _length(egan[classes[0]]),
                 "E-GAN, survivors chosen by": first.selection,
@@ -97,10 +103,10 @@ class CardiacReport:
             charts={
                 "people": area_charts(findings),
                 "accuracy": accuracy_charts(scores),
-                "ratio": ratio_charts(scores, findings, refined),
+                "ratio": ratio_charts(scores, findings),
                 "egan": egan_charts(egan, windows),
                 "survivors": survivor_charts(egan, windows),
-                "simgan": refiner_charts(simgan, windows),
+                "simgan": refiner_charts(simgan, quality.likeness("egan"), windows),
                 "classifiers": [
                     chart for network in networks for chart in classifier_charts(network, classifiers[network], windows)
                 ],
@@ -176,6 +182,9 @@ class CardiacReport:
             commonest=commonest(first),
             kinds=KINDS,
             samples=self.samples,
+            milestones=self.milestones,
+            change=_change(self.milestones),
+            amplified=AMPLIFIED,
             quality=self.quality,
             measured=self.quality.as_json()["images"],
             number=number,
@@ -228,6 +237,12 @@ def _check_alike(trainings: Sequence[Fold]) -> None:
             )
 
 
+def _change(milestones: Mapping[int, np.ndarray]) -> np.ndarray:
+    """What the last milestone differs by from the first, amplified, as levels about grey."""
+    first, last = (milestones[choose(milestones)].astype(int) for choose in (min, max))
+    return np.clip(128 + AMPLIFIED * (last - first), 0, 255).astype(np.uint8)
+
+
 def _place(fold: Fold) -> tuple[int, int]:
     return fold.fold, fold.replicate
 
@@ -237,7 +252,7 @@ def _shape(fold: Fold) -> tuple[Any, ...]:
         fold.classes,
         fold.external_people,
         [(each.network, each.training_set) for each in fold.classifications],
-        [(each.network, each.augmented, each.ratio) for each in fold.points],
+        [(each.network, each.training_set, each.ratio) for each in fold.points],
     )
 
 

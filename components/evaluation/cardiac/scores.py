@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, roc_auc_score
 
-from components.evaluation.cardiac.fold import Classification, Fold, Network, TrainingSet
+from components.evaluation.cardiac.fold import Classification, Fold, Network, Point, TrainingSet
 from components.evaluation.summary import Summary, summarise
 
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 
+CURVES: tuple[TrainingSet, ...] = ("egan", "simgan")
+"""Of Figure 7: E-GAN images, and refined ones."""
 
 Table = Mapping[Network, Mapping[TrainingSet, Summary]]
 
@@ -23,7 +25,8 @@ class Scores:
     Attributes:
         accuracy, balanced_accuracy, auc: by network and training set; fractions, a fold's the mean over its trainings.
         majority: accuracy of always answering the training part's commonest class.
-        ratio, ratio_augmented: Figure 7, accuracy by network and ratio, without and with classic augmentation.
+        ratio: Figure 7, accuracy by network and ratio, without classic augmentation: its beginning alone.
+        ratio_augmented, ratio_refined: with it, of E-GAN images and of refined ones.
         confusion: counts[true class][answer], summed over the folds and their trainings.
     """
 
@@ -33,12 +36,13 @@ class Scores:
     majority: Summary
     ratio: Mapping[Network, Mapping[int, Summary]]
     ratio_augmented: Mapping[Network, Mapping[int, Summary]]
+    ratio_refined: Mapping[Network, Mapping[int, Summary]]
     confusion: Mapping[Network, Mapping[TrainingSet, list[list[int]]]]
 
     def as_json(self) -> dict[str, Any]:
         """The content of metrics.json; a ratio's value is its plain mean."""
         tree = asdict(self, dict_factory=_promised)
-        for name in ("ratio", "ratio_augmented"):
+        for name in ("ratio", "ratio_augmented", "ratio_refined"):
             curves = tree[name].items()
             tree[name] = {network: {str(x): y["mean"] for x, y in curve.items()} for network, curve in curves}
         return tree
@@ -51,8 +55,9 @@ def score(folds: Sequence[Fold]) -> Scores:
         balanced_accuracy=_table(folds, balanced_accuracy),
         auc=_table(folds, auc),
         majority=summarise(majority(first) for first, *_ in by_fold(folds).values()),
-        ratio=_curves(folds, augmented=False),
-        ratio_augmented=_curves(folds, augmented=True),
+        ratio=_accuracy_by_ratio(folds, "none"),
+        ratio_augmented=_accuracy_by_ratio(folds, "classic", "egan"),
+        ratio_refined=_accuracy_by_ratio(folds, "classic", "simgan"),
         confusion=_confusion(folds),
     )
 
@@ -113,14 +118,17 @@ def _table(folds: Sequence[Fold], metric: Any) -> Table:
     return over_folds(found)
 
 
-def _curves(folds: Sequence[Fold], augmented: bool) -> dict[Network, dict[int, Summary]]:
-    """Accuracy by ratio: the sweep's points, and those that the tables' own training sets are already."""
-    own_sets = ("classic", "egan") if augmented else ("none",)
-    found = []
-    for fold in folds:
-        own = [(each, accuracy(each)) for each in fold.classifications if each.training_set in own_sets]
-        swept = [(point, point.accuracy) for point in fold.points if point.augmented == augmented]
-        found += [(fold.fold, each.network, each.ratio, value) for each, value in (*own, *swept)]
+def by_ratio(fold: Fold, *sets: TrainingSet) -> list[Classification | Point]:
+    """A curve of Figure 7: the points that the tables' own training sets are already, and those of the sweeps."""
+    return [each for each in (*fold.classifications, *fold.points) if each.training_set in sets]
+
+
+def _accuracy_by_ratio(folds: Sequence[Fold], *sets: TrainingSet) -> dict[Network, dict[int, Summary]]:
+    found = [
+        (fold.fold, each.network, each.ratio, each.accuracy if isinstance(each, Point) else accuracy(each))
+        for fold in folds
+        for each in by_ratio(fold, *sets)
+    ]
     return over_folds(found)
 
 

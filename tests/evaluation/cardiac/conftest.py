@@ -25,6 +25,7 @@ class Cohort:
 
     Attributes:
         sets: the training sets.
+        swept: those with a sweep.
         external: external people of each class, with two slices each.
         accuracy: chance of a right answer, by training set.
     """
@@ -36,6 +37,7 @@ class Cohort:
     steps: int = 60
     ratios: Sequence[int] = (1, 2)
     sets: Sequence[str] = SETS
+    swept: Sequence[str] = ("egan",)
     external: int = 0
     accuracy: dict[str, float] = field(
         default_factory=lambda: dict(zip((*SETS, *CONTROLS), (0.70, 0.74, 0.78, 0.80, 0.95, 0.74), strict=True))
@@ -66,21 +68,30 @@ class Cohort:
         (root / "synthetic" / "fidelity.json").write_text(json.dumps(drawn))
         self._generated(fold, origin, noise=0.12).save(root / "refined")
         self._model(root / "refined" / "refiner", origin)
-        self._history(root / "refined", refiner_loss=(1.2, 0.7), realism_loss=(0.9, 0.5), discriminator_loss=(0.7, 0.6))
+        self._history(
+            root / "refined",
+            refiner_loss=(1.2, 0.7),
+            realism_loss=(0.9, 0.5),
+            discriminator_loss=(0.7, 0.6),
+            sharpness_ratio=(1.0, 1.2),
+            diversity_ratio=(1.0, 1.1),
+        )
+        self._milestones(root / "refined" / "milestones")
         for name in CLASSES:
             self._model(root / f"generator-{name}", origin, label=name, selection="fitness")
             self._egan_history(root / f"generator-{name}")
         for network in NETWORKS:
             for name in self.sets:
                 self._classification(root / f"{network}-{name}", origin, fold, network, name)
-            self._sweep(root / f"sweep-{network}", fold, network)
+            for name in self.swept:
+                self._sweep(root / f"sweep-{network}-{name}", fold, network, name)
         return {
             "data": self.root / "data",
             "generators": [root / f"generator-{name}" for name in CLASSES],
             "synthetic": root / "synthetic",
             "refined": root / "refined",
             "classifications": [root / f"{network}-{name}" for network in NETWORKS for name in self.sets],
-            "sweeps": [root / f"sweep-{network}" for network in NETWORKS],
+            "sweeps": [root / f"sweep-{network}-{name}" for network in NETWORKS for name in self.swept],
             "fold": fold,
             "replicate": replicate,
         }
@@ -97,6 +108,12 @@ class Cohort:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(json.dumps({"network": {}, "facts": {"origin": origin, **facts}}))
         (directory / "weights.safetensors").write_bytes(self.random.bytes(64))
+
+    def _milestones(self, directory: Path) -> None:
+        """Three images of each class, brighter from one milestone to the next."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for update in (0, 30, 60):
+            np.save(directory / f"{update:06d}.npy", np.full((2, 3, 1, 8, 8), update, np.uint8))
 
     def _history(self, directory: Path, **ends: tuple[float, float]) -> None:
         """Metrics that run from one value to another, noisily."""
@@ -119,6 +136,8 @@ class Cohort:
             "diversity": diversity,
             "survivor": np.where(self.random.random(self.steps) < 0.2, 1, survivors),
             **{f"fitness_{name}": quality for name in MUTATIONS},
+            "sharpness_ratio": 0.3 + 0.5 * time,
+            "diversity_ratio": 1.4 - 0.5 * time,
         }
         _write_history(directory, columns)
 
@@ -144,14 +163,14 @@ class Cohort:
         of_patient = np.where(right == (labels == 1), sure, 1 - sure)
         return {"labels": labels.tolist(), "probabilities": np.stack([1 - of_patient, of_patient], axis=1).tolist()}
 
-    def _sweep(self, directory: Path, fold: int, network: str) -> None:
+    def _sweep(self, directory: Path, fold: int, network: str, name: str) -> None:
         directory.mkdir(parents=True)
         points = [
             {
                 "network": network,
+                "training_set": name,
                 "fold": fold,
                 "ratio": ratio,
-                "augmented": True,
                 "images": 100 * (1 + ratio),
                 "accuracy": float(0.72 + 0.03 * ratio - 0.005 * ratio**2 + 0.01 * fold),
                 "balanced_accuracy": 0.6,

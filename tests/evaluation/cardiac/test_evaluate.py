@@ -79,12 +79,15 @@ def test_metrics_have_the_promised_shape(out):
         for network in ("resnet50", "xception"):
             assert list(metrics[metric][network]) == ["none", "classic", "egan", "simgan"]
             assert set(metrics[metric][network]["none"]) == {"mean", "std", "folds"}
-    own = {name: metrics["accuracy"]["xception"][name]["mean"] for name in ("none", "classic", "egan")}
+    own = {name: metrics["accuracy"]["xception"][name]["mean"] for name in SETS}
     assert metrics["ratio"]["xception"] == {"0": own["none"]}
     swept = {"0": own["classic"], "1": 0.75, "2": 0.765, "3": own["egan"]}
     assert metrics["ratio_augmented"]["xception"] == pytest.approx(swept)
+    assert metrics["ratio_refined"]["xception"] == {"0": own["classic"], "4": own["simgan"]}
     assert metrics["ratio_auc"]["xception"].keys() == swept.keys()
-    assert metrics["ratio_auc"]["xception"]["0"] == pytest.approx(metrics["people"]["auc"]["xception"]["classic"])
+    areas = metrics["people"]["auc"]["xception"]
+    assert metrics["ratio_auc"]["xception"]["0"] == pytest.approx(areas["classic"])
+    assert metrics["ratio_auc_refined"]["xception"]["4"] == pytest.approx(areas["simgan"])
     assert "external" not in metrics and "control" not in metrics
     assert metrics["majority"]["mean"] == pytest.approx(0.75)
 
@@ -245,7 +248,12 @@ def test_the_report_stands_ours_beside_the_papers(out, page):
 def test_every_chart_has_its_data_for_dvc(out):
     plots = out / "plots"
     with (plots / "ratio-xception.csv").open() as stream:
-        assert [row["ratio"] for row in csv.DictReader(stream)] == ["0", "1", "2", "3"]
+        rows = list(csv.DictReader(stream))
+    assert [row["ratio"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [bool(row["egan"]) for row in rows] == [True, True, True, True, False]
+    assert [bool(row["simgan"]) for row in rows] == [True, False, False, False, True]
+    assert [row["published"] for row in rows] == ["0.828", "", "", "0.869", "0.88"]
+    assert rows[0]["egan"] == rows[0]["simgan"]  # classic augmentation alone
     with (plots / "survivors-patient.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == PARAMS.windows
@@ -253,6 +261,32 @@ def test_every_chart_has_its_data_for_dvc(out):
         assert sum(float(row[name]) for name in ("minimax", "heuristic", "least_squares")) == pytest.approx(1, abs=1e-5)
     with (plots / "confusion-resnet50-none.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 24
+
+
+def test_refined_images_have_a_curve_of_their_own_where_it_was_swept(make_cohort, tmp_path):
+    cohort = make_cohort(tmp_path, fold_count=2, swept=("egan", "simgan"), ratios=(2,))
+    gather(GATHER, out=tmp_path / "gathered", **cohort.inputs(0))
+    report_on([tmp_path / "gathered"], tmp_path / "out")
+    metrics = read_metrics(tmp_path / "out")
+    for name, own in (("ratio_augmented", "3"), ("ratio_refined", "4"), ("ratio_auc", "3"), ("ratio_auc_refined", "4")):
+        assert set(metrics[name]["resnet50"]) == {"0", "2", own}
+
+
+def test_what_is_drawn_of_a_refiner_is_its_change_of_what_the_egan_made(out):
+    made = read_metrics(out)["images"]["egan"]["sharpness"]
+    with (out / "plots" / "simgan-sharpness_ratio.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[-1]["sharpness_ratio"]) == pytest.approx(1.2 * made, rel=0.1)
+    assert {row["real"] for row in rows} == {"1"}
+    with (out / "plots" / "egan-sharpness_ratio.csv").open() as stream:
+        assert float(list(csv.DictReader(stream))[-1]["patient"]) == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_report_shows_the_same_images_while_the_refiner_trains(page):
+    section = page[page.index("<h3>While the refiner trains") : page.index('<section id="quality">')]
+    for moment in ("As synthesized", "After 30 updates", "After 60 updates", "What changed", "Real"):
+        assert section.count(f"<span>{moment}</span>") == 1
+    assert section.count("<img") == 10  # two classes
 
 
 def test_one_fold_and_two_steps_are_enough(make_cohort, tmp_path):

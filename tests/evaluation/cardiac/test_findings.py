@@ -46,7 +46,7 @@ def scores_of(none, egan, simgan, folds=2):
     """Scores of one network whose classic set equals `none`; values are lists over folds."""
     table = {"resnet50": {"none": none, "classic": none, "egan": egan, "simgan": simgan}}
     accuracy = {network: {name: summarise(each) for name, each in sets.items()} for network, sets in table.items()}
-    return Scores(accuracy, accuracy, accuracy, summarise([MAJORITY] * folds), {}, {}, {})
+    return Scores(accuracy, accuracy, accuracy, summarise([MAJORITY] * folds), {}, {}, {}, {})
 
 
 SCORES = scores_of([0.7, 0.7], [0.7, 0.7], [0.8, 0.8])

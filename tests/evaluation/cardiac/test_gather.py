@@ -54,9 +54,23 @@ def test_answers_for_other_external_people_are_refused(make_cohort, tmp_path):
         gather(PARAMS, out=tmp_path / "out", **inputs)
 
 
+def test_a_curve_that_one_network_lacks_is_named(make_cohort, tmp_path):
+    inputs = make_cohort(tmp_path, fold_count=2, swept=("egan", "simgan")).inputs(0)
+    inputs["sweeps"] = [path for path in inputs["sweeps"] if path.name != "sweep-xception-simgan"]
+    with pytest.raises(UserError, match="lacks sweep of xception on simgan"):
+        gather(PARAMS, out=tmp_path / "out", **inputs)
+
+
+def test_images_while_the_refiner_trains_are_kept_as_many_of_each_class_as_of_a_strip_s_two(cohort, tmp_path):
+    gather(PARAMS, out=tmp_path / "out", **cohort.inputs(0))
+    kept = {path.name: np.load(path) for path in (tmp_path / "out" / "milestones").iterdir()}
+    assert kept.keys() == {"000000.npy", "000030.npy", "000060.npy"}
+    assert all(images.shape == (2, 2, 1, 8, 8) for images in kept.values())  # of 3, in a row that holds 4
+
+
 def test_a_sweep_of_other_images_is_refused(cohort, tmp_path):
     inputs = cohort.inputs(0)
-    path = tmp_path / "fold-0" / "sweep-xception" / "points.json"
+    path = tmp_path / "fold-0" / "sweep-xception-egan" / "points.json"
     points = json.loads(path.read_text())
     path.write_text(json.dumps([points[0] | {"probabilities": []}, *points[1:]]))
     with pytest.raises(UserError, match="The sweep of xception answered for other images"):
@@ -126,7 +140,7 @@ def test_an_absent_classification_is_named(cohort, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("generators", "train-egan of patient twice"), ("sweeps", "sweep of xception twice")],
+    [("generators", "train-egan of patient twice"), ("sweeps", "sweep of xception on egan twice")],
 )
 def test_a_result_given_twice_is_named(cohort, tmp_path, kind, words):
     inputs = cohort.inputs(0)

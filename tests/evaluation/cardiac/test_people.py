@@ -17,6 +17,7 @@ def fold_of(number, answers, labels=LABELS):
         origin="0" * 64,
         classes=("no", "yes"),
         counts={},
+        drawn={},
         people=[f"{number}-{person}" for person in np.repeat(np.arange(len(labels)), SLICES)],
         external_people=[],
         selection="fitness",

@@ -26,6 +26,7 @@ def fold_of(number, classifications, replicate=0):
         origin="0" * 64,
         classes=("no", "yes"),
         counts={"training": {"no": 2, "yes": 8}, "test": counts},
+        drawn={},
         people=[str(index) for index in range(len(labels))],
         external_people=[],
         selection="fitness",
