@@ -17,6 +17,7 @@ from torch import nn
 from components.core.contract import Run
 from components.core.storage import Checkpoints
 from components.core.telemetry import Journal
+from components.core.training.health import Watch
 from components.core.training.history import PART_STEPS, History
 from components.core.training.loop import _save
 
@@ -45,7 +46,8 @@ class Training:
         self.folder = folder / "checkpoints" / str(steps)
         journal = Journal(folder / "journals", {"step": "benchmark"})
         self.run = Run(folder, str(steps), {}, 0, Checkpoints(str(steps)), journal)
-        self.history = History(self.run, warn_only=True)
+        self.history = History(self.run)
+        self.watch = Watch(None, 1)  # there is no adversary to watch over
         self.done = 0
         while self.done < steps:
             self.advance(PART_STEPS)
@@ -61,7 +63,7 @@ class Training:
         """Seconds and bytes of a checkpoint."""
         before = {path.name for path in self.folder.glob("*")}
         begin = time.perf_counter()
-        _save(Small(), self.history, self.run, "training", self.done)
+        _save(Small(), self.history, self.watch, self.run, "training", self.done)
         seconds = time.perf_counter() - begin
         return seconds, sum(path.stat().st_size for path in self.folder.iterdir() if path.name not in before)
 

@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 from kfp import dsl
 
 from components.core.contract.component import component
+from pipelines.machine import Need
 from pipelines.runners import Watch, run_locally
 from pipelines.subprocesses import Subprocesses
 
@@ -24,6 +26,23 @@ def copy(source: dsl.Input[dsl.Artifact], out: dsl.Output[dsl.Artifact]):
     from pathlib import Path
 
     Path(out.path).write_text(Path(source.path).read_text())
+
+
+@component
+def meet(number: int, folder: str, out: dsl.Output[dsl.Artifact]):
+    """Write which GPU is this task's, and how many others run within its two seconds."""
+    import os
+    import time
+    from pathlib import Path
+
+    here, met = Path(folder, str(number)), set()
+    here.touch()
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        met |= {path.name for path in here.parent.iterdir() if path != here}
+        time.sleep(0.05)
+    here.unlink()
+    Path(out.path).write_text(f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {len(met)}")
 
 
 def run(*texts):
@@ -72,3 +91,50 @@ def test_outputs_lie_where_the_watch_says():
 @pytest.mark.parametrize("text", ["2024", "1.5"])
 def test_texts_that_look_like_numbers_stay_texts(text):
     assert states(run(text)) == {f"write text={text}": "done"}
+
+
+@pytest.fixture
+def two_meet(tmp_path):
+    """Runs two tasks that might run at once, of the same need; the GPU of each, and how many others each met."""
+    folder = tmp_path / "running"
+    folder.mkdir()
+
+    def run(need):
+        @dsl.pipeline(name="meetings")
+        def pipeline():
+            with dsl.ParallelFor([1, 2]) as number:
+                meet(number=number, folder=str(folder))
+
+        watch = Watch()
+        run_locally(pipeline, watch, Subprocesses(), needs={"meet": need}.__getitem__)
+        return sorted(Path(task.outputs["out"]).read_text().split() for task in watch.tasks)
+
+    return run
+
+
+@pytest.fixture
+def one_processor():
+    """As `taskset` and a container's cpuset give it, whatever the machine has."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_tasks_run_one_at_a_time_where_there_is_one_processor(two_meet):
+    assert [met for _, met in two_meet(Need())] == ["0", "0"]
+
+
+def test_tasks_that_need_every_processor_run_one_at_a_time(two_meet):
+    assert [met for _, met in two_meet(Need(threads=os.cpu_count()))] == ["0", "0"]
+
+
+def test_tasks_that_need_a_gpu_run_one_at_a_time_where_there_is_one(two_meet, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")
+    assert [met for _, met in two_meet(Need(gpu=True))] == ["0", "0"]
+
+
+def test_a_task_sees_its_own_gpu_alone(two_meet, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7,GPU-8")
+    assert {gpu for gpu, _ in two_meet(Need(gpu=True))} <= {"GPU-7", "GPU-8"}

@@ -162,6 +162,24 @@ def test_a_training_of_many_parts_is_resumed_whole(make_run, killed_at):
     assert fit(make_run("killed"), Regression(), params(checkpoint_seconds=0.01), steps=3000).rows == expected.rows
 
 
+def test_a_checkpoint_is_no_larger_however_long_the_training_has_lasted(make_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("components.core.training.history.PART_STEPS", 20)
+    checkpoints, written = tmp_path / "home" / "checkpoints", []
+    for steps in (30, 230):
+        before = {}
+        regression = Regression()
+        regression.at_call[steps] = lambda found=before: found.update(sizes(checkpoints))
+        fit(make_run(str(steps)), regression, steps=steps)
+        written.append(sum(size for file, size in sizes(checkpoints).items() if file not in before))
+    assert 0 < written[1] <= 1.2 * written[0]
+
+
+def sizes(folder):
+    """The bytes of every file in a folder, by its path and last change."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {(path, path.stat().st_mtime_ns): path.stat().st_size for path in files}
+
+
 @given(
     rows=st.lists(st.dictionaries(st.sampled_from("abcd"), st.floats(-9, 9, width=32), min_size=1), max_size=60),
     cuts=st.lists(st.integers(0, 60)),
