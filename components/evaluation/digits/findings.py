@@ -62,15 +62,15 @@ def verdict(found: Advantages) -> str:
     scope = SCOPES[found[PRIMARY].change.scope]
     if not shown:
         return f"Not shown: {scope}, DCGAN may differ from the plain GAN {unknown} by chance alone."
-    places = " and ".join(
-        f"{place} {'it' if position else 'the plain GAN'} in {QUALITIES[experiment]} "
-        f"({signed(found[experiment].change.estimate)})"
-        for position, (experiment, place) in enumerate(shown.items())
-    )
+    places, named = [], ""
+    for experiment, place in shown.items():
+        where = f"in {QUALITIES[experiment]} ({signed(found[experiment].change.estimate)})"
+        places.append(where if place == named else f"{place} {'it' if named else 'the plain GAN'} {where}")
+        named = place
     ahead = [answer == "yes" for answer in answers.values()]
     begin = "Yes" if all(ahead) else "In part" if any(ahead) else "No"
     rest = f"; {unknown}, no difference is shown" if unknown else ""
-    return f"{begin}: {scope}, DCGAN is {places}{rest}."
+    return f"{begin}: {scope}, DCGAN is {' and '.join(places)}{rest}."
 
 
 def primary(found: Advantages) -> dict[str, Any]:

@@ -12,7 +12,7 @@ def found(diversity, quality, replicates=1):
 
 def test_an_advantage_in_both_is_a_yes_with_its_size():
     assert verdict(found((3.0, 0.1), (1.0, 0.25))) == (
-        "Yes: of these models, DCGAN is ahead of the plain GAN in diversity (+3.00) and ahead of it in quality (+1.00)."
+        "Yes: of these models, DCGAN is ahead of the plain GAN in diversity (+3.00) and in quality (+1.00)."
     )
 
 
