@@ -1,10 +1,11 @@
 """The digits pipeline: how much better are DCGAN's digits than a plain GAN's? (Liu et al. 2021)
 
-prepare → concept network → writing styles → the styles' concept network; per experiment (all digits, one digit): train
-GAN and DCGAN → evaluate (Inception Scores IS_c and IS_s) → register.
+prepare → concept network → writing styles → the styles' concept network; per experiment (all digits, one digit) and
+replicate: train GAN and DCGAN → evaluate (Inception Scores IS_c and IS_s) → register.
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -28,6 +29,7 @@ class DigitsParams(Section):
     experiments: tuple[Literal["all"], Annotated[str, Field(pattern=r"^[0-9]$")]] = Field(
         description="what the generators of experiment 1 and of experiment 2 learn to draw"
     )
+    replicates: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, description="trainings of each generator")
     acquire: AcquireParams
     prepare: PrepareDigitsParams
     concept: ConceptParams
@@ -76,6 +78,10 @@ def graph(params: DigitsParams, source: Source | None, place: Place = nowhere) -
 
     fixed = {name: constants(step, section) for name, (step, section) in steps(params).items()}
     _, digit = params.experiments
+    trainings = [
+        {"label": label, "replicate": str(replicate)}  # kfp takes a loop's items for texts
+        for replicate, label in product(params.replicates, params.experiments)
+    ]
 
     given = source or Source("", "")
 
@@ -94,9 +100,10 @@ def graph(params: DigitsParams, source: Source | None, place: Place = nowhere) -
         style_concept = classification.train_concept(**fixed["train-concept"], data=styles, concepts="styles")
         style_concept = style_concept.outputs["network"]
 
-        with dsl.ParallelFor(list(params.experiments), name="experiment") as label:
-            dcgan = gan_training.train_dcgan(**fixed["train-dcgan"], data=images, label=label)
-            gan = gan_training.train_gan(**fixed["train-gan"], data=images, label=label)
+        with dsl.ParallelFor(trainings, name="training") as each:
+            here = {"data": images, "label": each.label, "replicate": each.replicate}
+            dcgan = gan_training.train_dcgan(**fixed["train-dcgan"], **here)
+            gan = gan_training.train_gan(**fixed["train-gan"], **here)
 
         def generators() -> dict[str, Any]:  # each use of a collection needs one of its own
             return {

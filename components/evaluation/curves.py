@@ -9,13 +9,13 @@ from components.evaluation.histories import History, windowed
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one training, or of the same training on several folds.
+    """One metric of one training, or of the same training on several folds or seeds.
 
     Attributes:
         name: its column in the chart's CSV.
         label: its entry in the legend, "" for none.
         column: of the histories.
-        histories: one, or one a fold.
+        histories: one, or one a fold or seed.
     """
 
     name: str

@@ -22,7 +22,7 @@ beyond these intervals (Bengio & Grandvalet 2004: no unbiased estimator of that 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -98,7 +98,11 @@ class Difference:
     @property
     def p(self) -> float:
         """Two-sided chance of a difference as large without a true one."""
-        return float(2 * t.sf(abs(self.estimate) / self.error, self.freedom)) if self.known else 1.0
+        if not self.known:
+            return 1.0
+        if not self.error:  # equal answers everywhere, as a judge gives that has learnt nothing
+            return float(not self.estimate)
+        return float(2 * t.sf(abs(self.estimate) / self.error, self.freedom))
 
     @property
     def known(self) -> bool:
@@ -162,6 +166,15 @@ def of_trainings(differences: Sequence[float]) -> Difference:
     count = len(differences)
     error = float(np.std(differences, ddof=1)) / math.sqrt(count) if count > 1 else math.inf
     return Difference(float(np.mean(differences)), error, count - 1 or math.inf, count)
+
+
+def of_parts(differences: Sequence[float]) -> Difference:
+    """The same of one training each, over parts of what they made: of these models, whatever they were made to draw.
+
+    Args:
+        differences: of the two treatments, one for each pair of parts.
+    """
+    return replace(of_trainings(differences), replicates=1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -140,14 +140,14 @@ def evaluate_digits(
     style_concept: Path,
     generators: list[Path],
 ) -> None:
-    """Score what four generators draw, and write the report, its metrics and the data of its plots."""
+    """Score what the generators draw, and write the report, its metrics and the data of its plots."""
     from components.evaluation.digits.report import DigitsReport
     from components.evaluation.digits.sources import Sources
 
     sources = Sources.find(
         data=data, styles=styles, concept=concept, style_concept=style_concept, generators=generators
     )
-    report = DigitsReport.make(sources, params)
+    report = DigitsReport.make(sources, params, run)
     report.save(run.out)
     run.journal.metrics(report.headline_metrics(), step=0)
     run.journal.artifact(run.out / "report.html")

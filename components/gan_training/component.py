@@ -45,19 +45,37 @@ def synthesize(
 
 
 @component
-def train_gan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset], generator: dsl.Output[dsl.Model]):
-    """Train the plain GAN on one class, or on all."""
+def train_gan(
+    params: str,
+    code: str,
+    label: str,
+    replicate: str,
+    data: dsl.Input[dsl.Dataset],
+    generator: dsl.Output[dsl.Model],
+):
+    """Train the plain GAN on one class, or on all; `replicate` is a number, a text in a loop."""
     from components.gan_training.digits_step import train_gan
 
-    generator.metadata.update(train_gan(params, code=code, data=data.path, label=label, out=generator.path))
+    generator.metadata.update(
+        train_gan(params, code=code, data=data.path, label=label, replicate=replicate, out=generator.path)
+    )
 
 
 @component
-def train_dcgan(params: str, code: str, label: str, data: dsl.Input[dsl.Dataset], generator: dsl.Output[dsl.Model]):
-    """Train the improved DCGAN on one class, or on all."""
+def train_dcgan(
+    params: str,
+    code: str,
+    label: str,
+    replicate: str,
+    data: dsl.Input[dsl.Dataset],
+    generator: dsl.Output[dsl.Model],
+):
+    """Train the improved DCGAN on one class, or on all; `replicate` is a number, a text in a loop."""
     from components.gan_training.digits_step import train_dcgan
 
-    generator.metadata.update(train_dcgan(params, code=code, data=data.path, label=label, out=generator.path))
+    generator.metadata.update(
+        train_dcgan(params, code=code, data=data.path, label=label, replicate=replicate, out=generator.path)
+    )
 
 
 @component

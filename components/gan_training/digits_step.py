@@ -21,22 +21,35 @@ MILESTONES = (0, 1, 5, 10)
 
 
 @step
-def train_gan(params: GanParams, run: Run, *, data: Path, label: str) -> None:
-    """Train the plain GAN on the training part: on one class (experiment 2), or on "all" (experiment 1)."""
+def train_gan(params: GanParams, run: Run, *, data: Path, label: str, replicate: int) -> None:
+    """Train the plain GAN on the training part: on one class (experiment 2), or on "all" (experiment 1).
+
+    Replicates differ in nothing but their seed, which hangs on their number.
+    """
     from components.gan_training.recipes import plain_gan
 
-    _train(params, run, data, label, plain_gan)
+    _train(params, run, data, label, replicate, plain_gan)
 
 
 @step
-def train_dcgan(params: DcganParams, run: Run, *, data: Path, label: str) -> None:
-    """Train the improved DCGAN on the training part: on one class (experiment 2), or on "all" (experiment 1)."""
+def train_dcgan(params: DcganParams, run: Run, *, data: Path, label: str, replicate: int) -> None:
+    """Train the improved DCGAN on the training part: on one class (experiment 2), or on "all" (experiment 1).
+
+    Replicates differ in nothing but their seed, which hangs on their number.
+    """
     from components.gan_training.recipes import improved_dcgan
 
-    _train(params, run, data, label, improved_dcgan)
+    _train(params, run, data, label, replicate, improved_dcgan)
 
 
-def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[Params, int, int], Recipe]") -> None:
+def _train(
+    params: Params,
+    run: Run,
+    data: Path,
+    label: str,
+    replicate: int,
+    recipe: "Callable[[Params, int, int], Recipe]",
+) -> None:
     """Train what a recipe builds; keep generator, history and the samples at the paper's milestones."""
     import numpy as np
     import torch
@@ -74,7 +87,7 @@ def _train(params: Params, run: Run, data: Path, label: str, recipe: "Callable[[
     built, history = restarting(params, run, attempt)
     history.save(run.out / "history.csv")
     _save_milestones(history, params.iterations, run.out / "milestones")
-    facts = {"kind": built.kind, "label": label, "collapsed_at": history.collapsed_at()}
+    facts = {"kind": built.kind, "label": label, "replicate": replicate}
     save_model(run.out, built.gan.generator, built.generator_config, origin=origin, **facts)
 
 

@@ -86,7 +86,7 @@ def trainings(arguments: argparse.Namespace) -> Iterator[tuple]:
 
             def digit(seed: int, step=step, params=params, label=label) -> dict[str, float]:
                 given = seeded(params, seed).model_copy(update={"iterations": arguments.iterations})
-                step(given, data="digits-data", label=label, out="digit")
+                step(given, data="digits-data", label=label, replicate=0, out="digit")
                 return last_signs(Path("digit"))
 
             yield f"{step.name}, {label}", digit

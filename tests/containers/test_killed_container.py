@@ -44,7 +44,7 @@ def start(engine, image, s3, digits, tmp_path):
         out.chmod(0o777)
         settings = [word for each in SETTINGS for word in ("--set", each)]
         command = ["ganflow", "step", "digits", "train-gan", "--profile", "smoke", *settings]
-        given = [f"data={digits}", "label=6", f"out={out}/generator"]
+        given = [f"data={digits}", "label=6", "replicate=0", f"out={out}/generator"]
         container = engine.containers.run(
             image,
             [*command, *given],
@@ -95,5 +95,5 @@ def test_a_container_ended_then_another_killed_and_the_third_ends_with_the_same_
     assert last.wait()["StatusCode"] == 0, last.logs().decode()
     assert {writer for writer, _ in states(s3)} == writers  # for a while the two might still be at it
 
-    train_gan(params.gan, data=digits, label="6", out=tmp_path / "alone")
+    train_gan(params.gan, data=digits, label="6", replicate=0, out=tmp_path / "alone")
     assert digest_path(tmp_path / "out" / "generator") == digest_path(tmp_path / "alone")

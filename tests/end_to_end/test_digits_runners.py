@@ -57,13 +57,14 @@ class TestBothRunners(Promises):
 
     def dvc_output(self, place, step):
         arguments = step["arguments"]
+        training = f"{arguments.get('label')}-{arguments.get('replicate')}"
         return place.output(
             *{
                 "prepare-digits": ["images"],
                 "train-concept": ["concept" if arguments.get("concepts") == "digits" else "style-concept"],
                 "label-styles": ["styles"],
-                "train-gan": ["generators", f"gan-{arguments.get('label')}"],
-                "train-dcgan": ["generators", f"dcgan-{arguments.get('label')}"],
+                "train-gan": ["generators", f"gan-{training}"],
+                "train-dcgan": ["generators", f"dcgan-{training}"],
                 "evaluate-digits": ["report"],
                 "register-digits": ["registered"],
             }[step["step"]]

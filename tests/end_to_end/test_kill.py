@@ -63,8 +63,8 @@ def arguments(name, folder):
         "egan": fold | {"label": "patient"},
         "simgan": fold | {"synthetic": folder / "synthetic"},
         "classify": fold | {"network": "resnet50", "training_set": "egan", "generated": folder / "synthetic"},
-        "gan": digits | {"label": "6"},
-        "dcgan": digits | {"label": "all"},
+        "gan": digits | {"label": "6", "replicate": 0},
+        "dcgan": digits | {"label": "all", "replicate": 0},
         "concept": digits | {"concepts": "digits"},
         "train": {"data": folder / "photographs", "variant": "hcegan", "dataset": "all", "replicate": 0},
     }[name]

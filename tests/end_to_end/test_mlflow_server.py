@@ -141,7 +141,7 @@ class TestPipeline:
     def test_training_and_model_name_the_dataset_they_come_from(self, runs, client):
         _, tasks = runs
         datasets = {run.info.run_name: [each.dataset for each in run.inputs.dataset_inputs] for run in tasks}
-        (dataset,) = datasets["train-dcgan label=all"]
+        (dataset,) = datasets["train-dcgan label=all replicate=0"]
         assert dataset.name == "training part"
         assert client.get_model_version("digit-generator", "1").tags["origin"].startswith(dataset.digest)
 

@@ -40,7 +40,7 @@ def test_a_trainer_ended_then_killed_each_time_on_an_empty_disk_ends_with_the_sa
     on_s3 = s3.environment() | {"CHECKPOINT_URI": f"s3://{BUCKET}/preempted"}
 
     def start(home, **environment):
-        given = {"data": digits, "label": "6", "out": tmp_path / home / "out"}
+        given = {"data": digits, "label": "6", "replicate": 0, "out": tmp_path / home / "out"}
         arguments = ("gan", params, given, tmp_path / home)
         process = processes.Process(target=execute, args=arguments, kwargs=environment)
         process.start()

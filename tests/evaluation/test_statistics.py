@@ -22,6 +22,7 @@ from components.evaluation.statistics import (
     balanced_accuracy_shares,
     difference,
     holm,
+    of_parts,
     of_trainings,
     unit_means,
 )
@@ -190,6 +191,17 @@ def test_scores_of_whole_trainings_are_judged_by_students_t():
     assert found.p == pytest.approx(ttest_1samp(gains, 0).pvalue)
     assert (found.answer(), found.scope) == ("yes", "this recipe")
     assert of_trainings([0.1]).answer() == "open"
+
+
+def test_parts_of_what_one_training_made_speak_of_these_models():
+    gains = [0.1, 0.3, 0.2, 0.25, 0.05]
+    found = of_parts(gains)
+    assert (found.p, found.scope) == (of_trainings(gains).p, "these models")
+
+
+@pytest.mark.parametrize(("gain", "answer"), [(0.0, "not shown"), (0.5, "yes")])
+def test_scores_that_do_not_deviate_at_all_are_judged_too(gain, answer):
+    assert of_trainings([gain] * 3).answer() == answer
 
 
 def test_a_bootstrap_over_people_alone_finds_effects_where_there_are_none():

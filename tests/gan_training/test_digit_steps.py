@@ -41,8 +41,8 @@ def data(tmp_path: Path) -> Path:
 def train(params: Callable[..., Any], data: Path, tmp_path: Path) -> Train:
     """Trains into `tmp_path / out` and returns that."""
 
-    def run(kind: str, out: str = "out", label: str = "all", **changes: Any) -> Path:
-        STEPS[kind](params(kind, **changes), data=data, label=label, out=tmp_path / out)
+    def run(kind: str, out: str = "out", label: str = "all", replicate: int = 0, **changes: Any) -> Path:
+        STEPS[kind](params(kind, **changes), data=data, label=label, replicate=replicate, out=tmp_path / out)
         return tmp_path / out
 
     return run
@@ -54,7 +54,7 @@ def test_the_generator_is_saved_with_its_descent(kind: str, train: Train, data: 
     assert model_facts(out) == {
         "kind": kind,
         "label": "6",
-        "collapsed_at": 0,
+        "replicate": 0,
         "origin": ImageSet.load(data).training(0).digest(),
     }
     generator = load_model(out, GENERATORS[kind])
@@ -83,6 +83,12 @@ def test_the_history_has_a_row_for_every_iteration(kind: str, train: Train) -> N
 def test_the_same_parameters_give_the_same_bytes(kind: str, train: Train) -> None:
     outputs = [train(kind, out=name) for name in ("first", "second")]
     assert digest_path(outputs[0]) == digest_path(outputs[1])
+
+
+def test_replicates_differ_in_their_seed(train: Train) -> None:
+    outputs = [train("gan", out=f"replicate-{number}", replicate=number) for number in range(2)]
+    assert len({digest_path(out / "weights.safetensors") for out in outputs}) == 2
+    assert [model_facts(out)["replicate"] for out in outputs] == [0, 1]
 
 
 def test_the_label_decides_which_images_are_learnt(train: Train) -> None:

@@ -1,5 +1,6 @@
 """`dvc.yaml` and the Kubeflow pipeline draw the same graph."""
 
+from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
@@ -29,10 +30,8 @@ def pipeline(request):
     return find(request.param)
 
 
-@pytest.fixture
-def kubeflow_edges(pipeline, tmp_path, monkeypatch) -> Edges:
+def kubeflow_edges(pipeline, folder, *overrides) -> Edges:
     """Every edge between two tasks of the pipeline, loops unrolled; nothing is computed."""
-    monkeypatch.setenv("GANFLOW_HOME", str(tmp_path))
     made_by, edges = {}, set()
 
     def pretend(**given):
@@ -50,9 +49,10 @@ def kubeflow_edges(pipeline, tmp_path, monkeypatch) -> Edges:
         made_by.update({each.uri: here for each in outputs.values()})
         return outputs, Status.SUCCESS
 
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder))
     with patch.object(task_executor, "execute_single_task", pretend):
-        pipeline.graph(pipeline.load(), Source(str(tmp_path), "0") if pipeline.name == "colour" else None)()
+        params = pipeline.load(overrides=list(overrides))
+        pipeline.graph(params, Source(str(folder), "0") if pipeline.name == "colour" else None)()
     return edges
 
 
@@ -73,9 +73,17 @@ def dvc_edges(pipeline, monkeypatch) -> Edges:
     return {(stage_node(producer), stage_node(consumer)) for consumer, producer in own}
 
 
-def test_both_graphs_have_the_same_edges(kubeflow_edges, dvc_edges):
-    assert kubeflow_edges == dvc_edges
-    assert len(kubeflow_edges) >= 20
+def test_both_graphs_have_the_same_edges(pipeline, tmp_path, dvc_edges):
+    edges = kubeflow_edges(pipeline, tmp_path)
+    assert edges == dvc_edges
+    assert len(edges) >= 20
+
+
+def test_replicates_of_digits_are_trainings_and_all_else_is_computed_once(tmp_path):
+    edges = kubeflow_edges(find("digits"), tmp_path, "digits.replicates=[0,1,2]")
+    steps = Counter(dict(each)["step"] for each in {each for edge in edges for each in edge})
+    assert (steps.pop("train-gan"), steps.pop("train-dcgan"), steps.pop("train-concept")) == (6, 6, 2)
+    assert set(steps.values()) == {1}
 
 
 def test_every_stage_hangs_on_its_own_section_and_code_alone():

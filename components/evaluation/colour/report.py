@@ -10,11 +10,12 @@ from components.evaluation.colour import published
 from components.evaluation.colour.charts import colourfulness_chart, fidelity_chart, loss_charts
 from components.evaluation.colour.findings import COLOURFUL, CONFIDENCE, answer, colour_judgement, verdict
 from components.evaluation.colour.params import EvaluateColourParams, Variant
-from components.evaluation.colour.published import COMPARISONS
+from components.evaluation.colour.published import COMPARISONS, NAMES
 from components.evaluation.colour.scores import METRICS, Scores
 from components.evaluation.colour.sheet import Row, sheet
 from components.evaluation.colour.sources import Sources
 from components.evaluation.colour.trainings import VARIANTS, subject
+from components.evaluation.histories import failures
 from components.evaluation.output import write_report
 from components.evaluation.page import render
 
@@ -28,6 +29,7 @@ class ColourReport:
         total: of all data sets together.
         sheets: by data set.
         training: number of photographs trained on, by data set.
+        failed: which trainings collapsed or were begun anew.
         charts: by section of the page.
     """
 
@@ -37,6 +39,7 @@ class ColourReport:
     total: Scores
     sheets: Mapping[str, Sequence[Row]]
     training: Mapping[str, int]
+    failed: Sequence[str]
     charts: Mapping[str, Sequence[Chart]]
 
     @classmethod
@@ -57,6 +60,14 @@ class ColourReport:
             total=total,
             sheets=sheets,
             training=training,
+            failed=failures(
+                {
+                    f"{NAMES[each.variant]} of {subject(each.dataset)}, replicate {each.replicate},": each.history()
+                    for trainings in sources.trainings.values()
+                    for several in trainings.values()
+                    for each in several
+                }
+            ),
             charts={
                 "scores": [*(fidelity_chart(metric, total) for metric in METRICS), colourfulness_chart(total)],
                 "losses": loss_charts(total, params.windows),
@@ -75,6 +86,7 @@ class ColourReport:
             "replicates": self.total.replicates,
             **_metrics(self.total),
             "datasets": {dataset: _metrics(each) for dataset, each in self.scores.items()},
+            "collapsed": list(self.failed),
             "published": [asdict(each) for each in COMPARISONS],
         }
 
@@ -96,6 +108,7 @@ class ColourReport:
             scores=self.scores,
             sheets=self.sheets,
             training=self.training,
+            failed=self.failed,
             origins={name: trainings["pix2pix"][0].origin for name, trainings in self.sources.trainings.items()},
             source=self.sources.data.source or "photographs of unknown source",
             charts=self.charts,

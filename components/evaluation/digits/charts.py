@@ -98,7 +98,9 @@ def nearest_chart(experiment: Experiment, title: str, judgement: Judgement) -> C
     )
 
 
-def training_chart(name: str, title: str, columns: Mapping[str, str], history: History, windows: int) -> Chart:
-    """Metrics of one training by iteration; `columns` are names by column."""
-    lines: Sequence[Line] = [Line(column, label, column, [history]) for column, label in columns.items()]
+def training_chart(
+    name: str, title: str, columns: Mapping[str, str], histories: Sequence[History], windows: int
+) -> Chart:
+    """Metrics of a network's trainings by iteration; `columns` are names by column."""
+    lines: Sequence[Line] = [Line(column, label, column, histories) for column, label in columns.items()]
     return curve_chart(name, title, "Iteration", lines, windows)

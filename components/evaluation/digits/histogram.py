@@ -1,5 +1,6 @@
 """What a generator draws: its images counted by the concept they show, against the real ones'."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,13 @@ class Histogram:
     def of(cls, concepts: tuple[str, ...], drawn: np.ndarray, real: np.ndarray) -> "Histogram":
         """From a concept network's answers p(y|x), (N, n) and (M, n); an image counts for its likeliest concept."""
         return cls(concepts, _shares(drawn), _shares(real))
+
+    @classmethod
+    def together(cls, several: "Sequence[Histogram]") -> "Histogram":
+        """Of equally many images each."""
+        first = several[0]
+        drawn = np.mean([each.drawn for each in several], axis=0).tolist()
+        return cls(first.concepts, tuple(drawn), first.real)
 
     @property
     def forgotten(self) -> list[str]:

@@ -1,5 +1,6 @@
 """The Inception Score of images, from what a concept network answers about them (Liu et al. 2021, section IV)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from components.evaluation.summary import Summary, summarise
 class InceptionScore:
     """An Inception Score and what it is made of; each a value a part, with mean and sample standard deviation.
 
+    Of several generators together each is a value a generator, the mean over its parts.
+
     Attributes:
         score: exp(H(y) − H(y|x)), between 1 and the number of concepts.
         marginal_entropy: H(y), in nats: high where the images spread evenly over the concepts.
@@ -20,6 +23,15 @@ class InceptionScore:
     score: Summary
     marginal_entropy: Summary
     conditional_entropy: Summary
+
+    @classmethod
+    def together(cls, several: "Sequence[InceptionScore]") -> "InceptionScore":
+        """Over several generators."""
+        return cls(
+            summarise(each.score.mean for each in several),
+            summarise(each.marginal_entropy.mean for each in several),
+            summarise(each.conditional_entropy.mean for each in several),
+        )
 
 
 def inception_score(probabilities: np.ndarray, parts: int) -> InceptionScore:

@@ -1,7 +1,8 @@
 """One experiment judged: what its concept network, and the nearest training images, say of each generator."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,25 +18,35 @@ from components.evaluation.digits.neighbours import Memorisation, nearest
 from components.evaluation.digits.params import EvaluateDigitsParams
 from components.evaluation.digits.trainings import Network
 from components.evaluation.quality.answers import Answers, ask
-from components.evaluation.summary import Summary
+from components.evaluation.summary import Summary, summarise
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far images are from the real held-out ones, in the concept network's features."""
+    """How far images are from the real held-out ones, in the concept network's features.
 
-    frechet: float
+    Attributes:
+        frechet: one value a generator.
+        kernel: over the parts of one generator's images, or over several generators.
+    """
+
+    frechet: Summary
     kernel: Summary
+
+    def as_json(self) -> dict[str, Any]:
+        return {"frechet": self.frechet.mean, "kernel": asdict(self.kernel)}
 
 
 @dataclass(frozen=True)
 class Drawings:
-    """What one generator draws.
+    """What one generator draws, or several that differ in their seed.
 
     Attributes:
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) uint8, the first generator's.
         neighbours: (k · s, C, H, W) uint8, training images: the nearest of each of the first s, then the second, ….
-        nearest: distances of some of them to the nearest training image.
+        nearest: distances of some of every generator's images to the nearest training image.
+        score: over the parts of one generator's images, or over several generators.
+        replicates: number of generators.
     """
 
     images: np.ndarray
@@ -45,11 +56,37 @@ class Drawings:
     distance: Distance
     histogram: Histogram
     memorisation: Memorisation
+    replicates: int = 1
+
+    @classmethod
+    def together(cls, several: "Sequence[Drawings]", unseen: np.ndarray) -> "Drawings":
+        """Of several generators: means, over the generators where there is a deviation; one stays what it is.
+
+        Args:
+            unseen: distances of held-out images to the nearest training image.
+        """
+        first = several[0]
+        if len(several) == 1:
+            return first
+        nearest = np.concatenate([each.nearest for each in several])
+        return cls(
+            images=first.images,
+            neighbours=first.neighbours,
+            nearest=nearest,
+            score=InceptionScore.together([each.score for each in several]),
+            distance=Distance(
+                summarise(each.distance.frechet.mean for each in several),
+                summarise(each.distance.kernel.mean for each in several),
+            ),
+            histogram=Histogram.together([each.histogram for each in several]),
+            memorisation=Memorisation.of(nearest, unseen),
+            replicates=len(several),
+        )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Both generators of one experiment, and the real images beside them.
+    """Both networks' generators of one experiment, and the real images beside them.
 
     Attributes:
         concepts: names of what the concept network tells apart.
@@ -69,6 +106,11 @@ class Judgement:
     training: int
     drawings: Mapping[Network, Drawings]
 
+    @property
+    def replicates(self) -> int:
+        """Generators of each network."""
+        return next(iter(self.drawings.values())).replicates
+
 
 def draw(generator: nn.Module, count: int, batch_size: int) -> np.ndarray:
     """Images (count, C, H, W) as a person would save them: in 256 levels, uint8."""
@@ -80,7 +122,10 @@ def draw(generator: nn.Module, count: int, batch_size: int) -> np.ndarray:
 
 
 def judge(
-    real: ImageSet, concept: ConceptNetwork, drawn: Mapping[Network, np.ndarray], params: EvaluateDigitsParams
+    real: ImageSet,
+    concept: ConceptNetwork,
+    drawn: Mapping[Network, Sequence[np.ndarray]],
+    params: EvaluateDigitsParams,
 ) -> Judgement:
     """Judge what the generators of one experiment drew.
 
@@ -90,7 +135,7 @@ def judge(
     Args:
         real: the experiment's images; what `TEST_FOLD` does not hold out, the generators were trained on.
         concept: tells the classes of `real` apart.
-        drawn: by network, (N, C, H, W) uint8.
+        drawn: by network, (N, C, H, W) uint8 of each of its generators.
     """
     training, held_out = real.training(TEST_FOLD), real.test(TEST_FOLD)
     seen = ask(concept, held_out.images, params.batch_size)
@@ -99,7 +144,7 @@ def judge(
 
     def distance(answers: Answers) -> Distance:
         return Distance(
-            frechet_distance(seen.features, answers.features),
+            summarise([frechet_distance(seen.features, answers.features)]),
             kernel_distance(seen.features, answers.features, params.parts),
         )
 
@@ -124,7 +169,9 @@ def judge(
         nearest=unseen,
         held_out=len(held_out),
         training=len(training),
-        drawings={network: drawings(images) for network, images in drawn.items()},
+        drawings={
+            network: Drawings.together([drawings(images) for images in sets], unseen) for network, sets in drawn.items()
+        },
     )
 
 

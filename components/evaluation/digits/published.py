@@ -31,5 +31,6 @@ READINGS = (
     "training images.",
     "The paper’s text says 10 000 iterations of DCGAN, its Table 1 says 100 000. Samples are shown after 0, 10, 50 and "
     "100 % of whatever the length is.",
-    "The paper gives no deviation. Ours is the sample standard deviation over the parts (n − 1 in the denominator).",
+    "The paper gives no deviation. Ours is the sample standard deviation over the trainings, or over the parts of one "
+    "training’s images (n − 1 in the denominator).",
 )

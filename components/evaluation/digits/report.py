@@ -1,12 +1,17 @@
-"""The digits report: what two generators draw in two experiments, as one page, as metrics.json and as plots."""
+"""The digits report: what two networks draw in two experiments, as one page, as metrics.json and as plots."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
+
+from components.core.contract import Run
 from components.core.images import TEST_FOLD
+from components.core.training import seed_draws
 from components.evaluation.charts import Chart
 from components.evaluation.digits import published
 from components.evaluation.digits.charts import (
@@ -17,7 +22,15 @@ from components.evaluation.digits.charts import (
     score_chart,
     training_chart,
 )
-from components.evaluation.digits.findings import CLEAR, advantages, answer, health, subjects, verdict
+from components.evaluation.digits.findings import (
+    advantages,
+    answer,
+    failed_trainings,
+    health,
+    primary,
+    subjects,
+    verdict,
+)
 from components.evaluation.digits.inception_score import InceptionScore
 from components.evaluation.digits.judging import Drawings, Judgement, draw, judge, recognised
 from components.evaluation.digits.neighbours import CLOSE
@@ -27,6 +40,7 @@ from components.evaluation.digits.trainings import EXPERIMENTS, NETWORKS, Experi
 from components.evaluation.histories import History
 from components.evaluation.output import write_report
 from components.evaluation.page import render
+from components.evaluation.statistics import REPLICATES
 
 COMPARABLE = "MNIST"
 """Stands in the description of any images whose numbers may be held against the paper's."""
@@ -34,13 +48,14 @@ COMPARABLE = "MNIST"
 
 @dataclass(frozen=True)
 class DigitsReport:
-    """Everything that is known of the four generators.
+    """Everything that is known of the generators.
 
     Attributes:
         judgements: by experiment.
-        recognised: share of a generator's images of experiment 2 that the ten-digit network takes for the digit.
+        recognised: share of a network's images of experiment 2 that the ten-digit network takes for the digit.
         recognised_held_out: the same of the real held-out images.
-        histories: by experiment and network.
+        histories: by experiment and network, in the order of the replicates.
+        failed: which trainings collapsed or were begun anew.
         charts: by section of the page.
     """
 
@@ -49,16 +64,22 @@ class DigitsReport:
     judgements: Mapping[Experiment, Judgement]
     recognised: Mapping[Network, float]
     recognised_held_out: float
-    histories: Mapping[Experiment, Mapping[Network, History]]
+    histories: Mapping[Experiment, Mapping[Network, Sequence[History]]]
+    failed: Sequence[str]
     charts: Mapping[str, Sequence[Chart]]
 
     @classmethod
-    def make(cls, sources: Sources, params: EvaluateDigitsParams) -> "DigitsReport":
-        """Draw from every generator, and judge; the noise is from torch's global generator."""
+    def make(cls, sources: Sources, params: EvaluateDigitsParams, run: Run) -> "DigitsReport":
+        """Draw from every generator, both networks' of one number from equal noise, and judge."""
+
+        def drawn_by(experiment: Experiment, training: Training) -> np.ndarray:
+            seed_draws(run, "noise", experiment, training.replicate)
+            return draw(training.generator(), params.images, params.batch_size)
+
         drawn = {
             experiment: {
-                network: draw(training.generator(), params.images, params.batch_size)
-                for network, training in trainings.items()
+                network: [drawn_by(experiment, training) for training in several]
+                for network, several in trainings.items()
             }
             for experiment, trainings in sources.trainings.items()
         }
@@ -67,20 +88,21 @@ class DigitsReport:
             "simple": judge(sources.styles, sources.style_concept, drawn["simple"], params),
         }
         histories = {
-            experiment: {network: training.history() for network, training in trainings.items()}
+            experiment: {network: [each.history() for each in several] for network, several in trainings.items()}
             for experiment, trainings in sources.trainings.items()
         }
 
-        def share_recognised(images: Any) -> float:
+        def share_recognised(images: np.ndarray) -> float:
             return recognised(sources.concept, images, sources.real.classes.index(sources.label), params.batch_size)
 
         return cls(
             sources=sources,
             params=params,
             judgements=judgements,
-            recognised={network: share_recognised(images) for network, images in drawn["simple"].items()},
+            recognised={network: fmean(map(share_recognised, sets)) for network, sets in drawn["simple"].items()},
             recognised_held_out=share_recognised(sources.styles.test(TEST_FOLD).images),
             histories=histories,
+            failed=failed_trainings(sources.trainings, sources.label),
             charts={
                 "scores": _each(score_chart, judgements, sources.label),
                 "histograms": _each(histogram_chart, judgements, sources.label),
@@ -97,27 +119,23 @@ class DigitsReport:
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json."""
-        judgements, trainings = self.judgements, self.sources.trainings
+        judgements, found = self.judgements, advantages(self.judgements)
 
         def of_drawings(value: Callable[[Drawings], Any]) -> dict[Network, dict[Experiment, Any]]:
             return _by_network(lambda experiment, network: value(judgements[experiment].drawings[network]))
 
-        def of_trainings(value: Callable[[Training], Any]) -> dict[Network, dict[Experiment, Any]]:
-            return _by_network(lambda experiment, network: value(trainings[experiment][network]))
-
         return {
             "data": self.sources.real.source,
+            "replicates": judgements["complex"].replicates,
+            "primary": primary(found),
             "inception_score": of_drawings(lambda each: _score(each.score)),
             "ceiling": {experiment: each.ceiling.score.mean for experiment, each in judgements.items()},
             "held_out": {experiment: _score(each.ceiling) for experiment, each in judgements.items()},
-            "advantage": {
-                experiment: {"difference": each.difference, "deviations": each.deviations}
-                for experiment, each in advantages(judgements).items()
-            },
+            "advantage": {experiment: each.as_json() for experiment, each in found.items()},
             "concept_accuracy": judgements["complex"].accuracy,
             "style_accuracy": judgements["simple"].accuracy,
-            "distance": of_drawings(lambda each: asdict(each.distance)),
-            "floor": {experiment: asdict(each.floor) for experiment, each in judgements.items()},
+            "distance": of_drawings(lambda each: each.distance.as_json()),
+            "floor": {experiment: each.floor.as_json() for experiment, each in judgements.items()},
             "histogram": of_drawings(
                 lambda each: {
                     **asdict(each.histogram),
@@ -128,7 +146,7 @@ class DigitsReport:
             "recognised": {**self.recognised, "held_out": self.recognised_held_out},
             "memorisation": of_drawings(lambda each: {**asdict(each.memorisation), "ratio": each.memorisation.ratio}),
             "iterations": self._iterations(),
-            "collapsed_at": of_trainings(lambda each: each.collapsed_at),
+            "collapsed": list(self.failed),
             "published": {"inception_score": published.INCEPTION_SCORE},
         }
 
@@ -150,18 +168,22 @@ class DigitsReport:
         """The page."""
         found = advantages(self.judgements)
         label, trainings = self.sources.label, self.sources.trainings
+        replicates = self.judgements["complex"].replicates
         concepts = len(self.judgements["complex"].concepts)
         part_size = self.params.images // self.params.parts
         return render(
             "digits.html.jinja",
             verdict=verdict(found),
-            answer=answer(found, self.judgements, trainings),
-            health=health(trainings),
+            answer=answer(found, self.judgements, label, self.failed),
+            health=health(self.failed),
+            failed=self.failed,
             advantages=found,
-            clear=CLEAR,
+            replicates=replicates,
+            recipe=REPLICATES,
+            several=replicates > 1 or self.params.parts > 1,
             comparable=COMPARABLE in self.sources.real.source,
             source=self.sources.real.source or "images of unknown source",
-            origin=trainings["complex"]["gan"].origin,
+            origin=trainings["complex"]["gan"][0].origin,
             label=label,
             titles=subjects(label),
             judgements=self.judgements,
@@ -170,7 +192,7 @@ class DigitsReport:
             bias=(concepts - 1) / (2 * part_size),
             close=CLOSE,
             milestones={
-                experiment: {network: each.milestones() for network, each in by_network.items()}
+                experiment: {network: several[0].milestones() for network, several in by_network.items()}
                 for experiment, by_network in trainings.items()
             },
             recognised=self.recognised,
@@ -182,7 +204,7 @@ class DigitsReport:
         )
 
     def _iterations(self) -> dict[Network, dict[Experiment, int]]:
-        return _by_network(lambda experiment, network: len(self.histories[experiment][network]["step"]))
+        return _by_network(lambda experiment, network: len(self.histories[experiment][network][0]["step"]))
 
 
 def _each(
@@ -196,22 +218,22 @@ def _each(
 def _training_charts(
     name: str,
     columns: Mapping[str, str],
-    histories: Mapping[Experiment, Mapping[Network, History]],
+    histories: Mapping[Experiment, Mapping[Network, Sequence[History]]],
     label: str,
     windows: int,
 ) -> list[Chart]:
-    """A chart of each training."""
+    """A chart of each network in each experiment."""
     titles = subjects(label)
     return [
         training_chart(
             f"{name}-{network}-{experiment}",
             f"{published.NETWORK_NAMES[network]}, {titles[experiment]}",
             columns,
-            history,
+            several,
             windows,
         )
         for experiment, by_network in histories.items()
-        for network, history in by_network.items()
+        for network, several in by_network.items()
     ]
 
 

@@ -17,6 +17,8 @@ NAME = "digit-generator"
 def shipment(generators: Iterable[Path], network: Network, scores: dict[str, Any]) -> Shipment:
     """The generator of all digits of one network: noise (N, latent_dim) → images (N, 1, 28, 28) in [-1, 1].
 
+    It is the first replicate's.
+
     Args:
         generators: what `train_gan` and `train_dcgan` wrote.
         scores: Inception Scores by network and experiment, as in metrics.json.
@@ -25,10 +27,16 @@ def shipment(generators: Iterable[Path], network: Network, scores: dict[str, Any
         UserError: the network was not trained on all digits.
     """
     trained = [Training.read(folder) for folder in generators]
-    training = next((each for each in trained if (each.network, each.label) == (network, ALL)), None)
-    if training is None:
+    chosen = [each for each in trained if (each.network, each.label) == (network, ALL)]
+    if not chosen:
         raise UserError(f"There is no training of {network} on {ALL} to register; run it.")
+    training = min(chosen, key=lambda each: each.replicate)
     generator = training.generator()
     noise = torch.randn(2, generator.latent_dim, generator=torch.Generator().manual_seed(0))
-    tags = {"network": network, "label": training.label, "origin": training.origin}
+    tags = {
+        "network": network,
+        "label": training.label,
+        "replicate": str(training.replicate),
+        "origin": training.origin,
+    }
     return Shipment(NAME, generator, noise, scores[network]["complex"]["mean"], tags)

@@ -38,7 +38,7 @@ class Sources:
         """
         real, styled = ImageSet.load(data), ImageSet.load(styles)
         trainings = find_trainings(generators, real.training(TEST_FOLD).digest())
-        label = trainings["simple"]["gan"].label
+        label = trainings["simple"]["gan"][0].label
         if not np.array_equal(styled.images, real.of_class(label).images):
             raise UserError(f"The writing styles in {styles} are not of the digit {label} of {data}; label them again.")
         for images, network, name in ((real, concept, "concept"), (styled, style_concept, "style concept")):

@@ -1,7 +1,7 @@
-"""The four trainings of the digits pipeline: found, checked, and what they recorded."""
+"""The trainings of the digits pipeline: found, checked, and what they recorded."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,20 +30,23 @@ class Training:
 
     Attributes:
         label: the class of its images, `ALL` for every one.
+        replicate: its number.
         origin: digest of the training part that its images are from.
-        collapsed_at: the iteration at which a collapse was first diagnosed, 0 for none.
     """
 
     folder: Path
     network: Network
     label: str
+    replicate: int
     origin: str
-    collapsed_at: int
 
     @classmethod
     def read(cls, folder: Path) -> "Training":
         facts = model_facts(folder)
-        return cls(folder, facts["kind"], facts["label"], facts["origin"], facts["collapsed_at"])
+        return cls(folder, facts["kind"], facts["label"], facts["replicate"], facts["origin"])
+
+    def __str__(self) -> str:
+        return _name((self.network, self.label, self.replicate))
 
     def generator(self) -> gan.Generator | dcgan.Generator:
         """In evaluation mode."""
@@ -57,11 +60,12 @@ class Training:
         return {int(path.stem): np.load(path) for path in sorted((self.folder / "milestones").glob("*.npy"))}
 
 
-Trainings = dict[Experiment, dict[Network, Training]]
+Trainings = Mapping[Experiment, Mapping[Network, Sequence[Training]]]
+"""Each network's in the order of the replicates."""
 
 
 def find_trainings(folders: Iterable[Path], origin: str) -> Trainings:
-    """Each network's training on all digits, and on the same single one; the order of folders is forgotten.
+    """Each network's trainings on all digits, and on the same single one; the order of folders is forgotten.
 
     Args:
         folders: what `train_gan` and `train_dcgan` wrote.
@@ -72,25 +76,28 @@ def find_trainings(folders: Iterable[Path], origin: str) -> Trainings:
     """
     found = [Training.read(folder) for folder in folders]
     label = _single_label(found)
-    counts = Counter((each.network, each.label) for each in found)
-    wanted = list(product(NETWORKS, (ALL, label)))
-    missing = [f"{network} on {name}" for network, name in wanted if not counts[network, name]]
-    twice = [f"{network} on {name}" for (network, name), count in counts.items() if count > 1]
-    if missing:
+    replicates = sorted({each.replicate for each in found})
+    counts = Counter((each.network, each.label, each.replicate) for each in found)
+    if missing := [_name(key) for key in product(NETWORKS, (ALL, label), replicates) if not counts[key]]:
         raise UserError(f"The evaluation lacks the training of {', '.join(missing)}; run it.")
-    if twice:
+    if twice := [_name(key) for key, count in counts.items() if count > 1]:
         raise UserError(f"The evaluation was given the training of {', '.join(twice)} twice; give each once.")
-    leaks = [f"{each.network} on {each.label}" for each in found if each.origin != origin]
-    if leaks:
+    if leaks := [str(each) for each in found if each.origin != origin]:
         raise UserError(
             f"Not trained on the training part of these data: {', '.join(leaks)}; "
             "train again on it, else the held-out images leak."
         )
-    by_key = {(each.network, each.label): each for each in found}
+    by_key = {(each.network, each.label, each.replicate): each for each in found}
+    labels: dict[Experiment, str] = {"complex": ALL, "simple": label}
     return {
-        "complex": {network: by_key[network, ALL] for network in NETWORKS},
-        "simple": {network: by_key[network, label] for network in NETWORKS},
+        experiment: {network: [by_key[network, name, number] for number in replicates] for network in NETWORKS}
+        for experiment, name in labels.items()
     }
+
+
+def _name(key: tuple[Network, str, int]) -> str:
+    network, label, replicate = key
+    return f"{network} on {label} (replicate {replicate})"
 
 
 def _single_label(trainings: Iterable[Training]) -> str:

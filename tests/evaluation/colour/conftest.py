@@ -30,6 +30,7 @@ class Album:
     Attributes:
         errors: levels by which a variant's renderings are off.
         seed_errors: what each replicate is further off.
+        failure: a column of every history, 1 in its first step: `collapsed`, or how often it had `restarted`.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class Album:
     replicates: Sequence[int] = (0, 1, 2)
     errors: Mapping[Variant, float] = field(default_factory=lambda: dict(ERRORS))
     seed_errors: Sequence[float] = (0.0, 1.0, 2.0)
+    failure: str = ""
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
@@ -82,6 +84,8 @@ class Album:
         np.save(folder / "rendered.npy", levels.clip(0, 255).round().astype(np.uint8))
         columns = ("step", "discriminator_loss", "generator_loss", "l1_loss", "vanishing")
         values = np.column_stack([np.arange(1, 41), self.random.random((40, 3)), np.arange(40) >= 30])
+        if self.failure:
+            columns, values = (*columns, self.failure), np.column_stack([values, np.arange(40) == 0])
         np.savetxt(folder / "history.csv", values, delimiter=",", header=",".join(columns), comments="")
         return folder
 

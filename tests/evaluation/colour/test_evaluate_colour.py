@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -111,6 +112,19 @@ def test_one_replicate_has_no_spread_and_the_report_says_so(make_album, tmp_path
     assert "Open: HCEGAN differs" in page and "One replicate only" in page
     assert metrics["stability"]["hcegan"]["psnr_spread"] is None
     assert metrics["psnr"]["hcegan"]["std"] == 0
+
+
+@pytest.mark.parametrize(("failure", "words"), [("collapsed", "collapsed at step 1"), ("restarted", "begun anew")])
+def test_a_training_that_collapsed_is_named(failure, words, make_album, tmp_path):
+    page, metrics = evaluate(make_album(tmp_path, replicates=(0, 1), failure=failure))
+    assert len(metrics["collapsed"]) == 2 * len(VARIANTS)
+    assert metrics["collapsed"][1] == f"pix2pix of photographs, replicate 1, {words}"
+    assert f"{'; '.join(metrics['collapsed'])}</td>" in page
+
+
+def test_where_none_collapsed_the_report_says_so(page, metrics):
+    assert metrics["collapsed"] == []
+    assert re.search("Adversarial trainings that collapsed</th><td[^>]*>none</td>", page)
 
 
 def test_data_sets_stand_side_by_side(make_album, tmp_path, assert_sound):

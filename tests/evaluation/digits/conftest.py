@@ -1,5 +1,6 @@
 """Inputs of `evaluate_digits` as the steps before it write them: small, with real networks that learnt nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ class Handwriting:
     Attributes:
         source: what the images are said to be.
         label: the digit of experiment 2.
+        failure: a column of every history, 1 in its first step: `collapsed`, or how often it had `restarted`.
     """
 
     root: Path
     source: str = "MNIST-format idx files"
     label: str = "6"
-    collapsed_at: int = 0
+    replicates: Sequence[int] = (0,)
+    failure: str = ""
     iterations: dict[str, int] = field(default_factory=lambda: {"gan": 100, "dcgan": 20})
 
     def __post_init__(self) -> None:
@@ -48,7 +51,12 @@ class Handwriting:
         self.styles.save(self.root / "styles")
         self._concept(self.root / "concept", self.real)
         self._concept(self.root / "style-concept", self.styles)
-        self.folders = [self._training(kind, label) for kind in ("gan", "dcgan") for label in ("all", self.label)]
+        self.folders = [
+            self._training(kind, label, replicate)
+            for replicate in self.replicates
+            for kind in ("gan", "dcgan")
+            for label in ("all", self.label)
+        ]
 
     def inputs(self) -> dict[str, Any]:
         """The arguments of `evaluate_digits`, without parameters."""
@@ -64,13 +72,13 @@ class Handwriting:
         config = {"classes": len(images.classes), "in_channels": 1, "width": 2}
         save_model(folder, ConceptNetwork(**config), config, origin=images.training(0).digest())
 
-    def _training(self, kind: str, label: str) -> Path:
-        folder = self.root / f"{kind}-{label}"
+    def _training(self, kind: str, label: str, replicate: int) -> Path:
+        folder = self.root / f"{kind}-{label}-{replicate}"
         config = {"latent_dim": 4, "channels": 1, "size": SIZE, "momentum": 0.8}
         config |= {"widths": [8, 8, 8], "leak": 0.2} if kind == "gan" else {"widths": [8, 4, 4, 2]}
         generator = {"gan": gan.Generator, "dcgan": dcgan.Generator}[kind](**config)
         origin = self.real.training(0).digest()
-        save_model(folder, generator, config, origin=origin, kind=kind, label=label, collapsed_at=self.collapsed_at)
+        save_model(folder, generator, config, origin=origin, kind=kind, label=label, replicate=replicate)
         self._history(folder, self.iterations[kind])
         (folder / "milestones").mkdir()
         for share in (0, 0.1, 0.5, 1):
@@ -81,6 +89,8 @@ class Handwriting:
     def _history(self, folder: Path, steps: int) -> None:
         columns = ("step", "discriminator_loss", "generator_loss", "diversity_ratio", "discriminator_margin")
         values = np.column_stack([np.arange(1, steps + 1), self.random.random((steps, 4))])
+        if self.failure:
+            columns, values = (*columns, self.failure), np.column_stack([values, np.arange(steps) == 0])
         np.savetxt(folder / "history.csv", values, delimiter=",", header=",".join(columns), comments="")
 
 

@@ -18,7 +18,14 @@ def handwriting(make_handwriting, tmp_path):
 def test_the_generator_of_all_digits_is_shipped_with_its_score(handwriting):
     shipped = shipment(handwriting.folders, "dcgan", SCORES)
     assert (shipped.name, shipped.value) == ("digit-generator", 6.1)
-    assert shipped.tags == {"network": "dcgan", "label": "all", "origin": handwriting.real.training(0).digest()}
+    origin = handwriting.real.training(0).digest()
+    assert shipped.tags == {"network": "dcgan", "label": "all", "replicate": "0", "origin": origin}
+
+
+def test_of_several_replicates_the_first_is_shipped(make_handwriting, tmp_path):
+    folders = make_handwriting(tmp_path, replicates=(2, 1, 10)).folders
+    shipped = shipment(folders, "dcgan", SCORES)
+    assert (shipped.tags["replicate"], shipped.value) == ("1", 6.1)
 
 
 @pytest.mark.parametrize("network", ["gan", "dcgan"])

@@ -1,8 +1,11 @@
 import csv
 import json
 import math
+import re
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from components.core.errors import UserError
 from components.core.storage import digest_path
@@ -34,6 +37,13 @@ def root(home, make_handwriting, tmp_path_factory):
 @pytest.fixture
 def handwriting(make_handwriting, tmp_path):
     return make_handwriting(tmp_path)
+
+
+def evaluate(handwriting, params=PARAMS, **changes):
+    """Page and metrics."""
+    out = handwriting.root / "evaluated"
+    evaluate_digits(params, out=out, **handwriting.inputs() | changes)
+    return (out / "report.html").read_text(encoding="utf-8"), json.loads((out / "metrics.json").read_text())
 
 
 def refuse(handwriting, words, **changes):
@@ -109,35 +119,108 @@ def test_other_digits_are_announced_loudly(make_handwriting, tmp_path):
     assert 'class="banner"' in page and page.count("somebody’s digits") == 2
 
 
-def test_a_collapsed_training_is_named(make_handwriting, tmp_path):
-    evaluate_digits(PARAMS, out=tmp_path / "out", **make_handwriting(tmp_path, collapsed_at=7).inputs())
-    assert "Collapsed: GAN on all, at iteration 7;" in (tmp_path / "out" / "report.html").read_text()
+@pytest.mark.parametrize(("failure", "words"), [("collapsed", "collapsed at step 1"), ("restarted", "begun anew")])
+def test_a_training_that_collapsed_is_named(failure, words, make_handwriting, tmp_path):
+    page, metrics = evaluate(make_handwriting(tmp_path, failure=failure))
+    named = [
+        f"{network} of {digits}, replicate 0, {words}"
+        for digits in ("all digits", "the digit 6")
+        for network in ("GAN", "DCGAN")
+    ]
+    assert metrics["collapsed"] == named
+    assert re.search(f"Adversarial trainings that collapsed</th><td[^>]*>{'; '.join(named)}</td>", page)
 
 
-def test_one_part_has_no_deviation(handwriting, tmp_path):
-    params = EvaluateDigitsParams(**FIELDS | {"parts": 1})
-    evaluate_digits(params, out=tmp_path / "out", **handwriting.inputs())
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+def test_where_none_collapsed_the_report_says_so(page, metrics):
+    assert metrics["collapsed"] == []
+    assert "No training collapsed." in page
+    assert re.search("Adversarial trainings that collapsed</th><td[^>]*>none</td>", page)
+
+
+def test_one_part_has_no_deviation(handwriting):
+    page, metrics = evaluate(handwriting, EvaluateDigitsParams(**FIELDS | {"parts": 1}))
     assert metrics["inception_score"]["gan"]["complex"]["std"] == 0
-    assert metrics["advantage"]["complex"]["deviations"] is None
+    assert metrics["advantage"]["complex"]["interval"] == [None, None]
+    assert "Open: without several parts" in page
+
+
+def test_one_replicate_is_judged_by_the_parts_of_its_images(metrics, page):
+    assert metrics["replicates"] == 1
+    scores = {network: metrics["inception_score"][network]["complex"]["values"] for network in ("dcgan", "gan")}
+    found = ttest_rel(scores["dcgan"], scores["gan"])
+    assert metrics["primary"]["p"] == pytest.approx(found.pvalue)
+    assert metrics["primary"]["interval"] == pytest.approx(list(found.confidence_interval()))
+    assert metrics["primary"]["verdict"] in page and "of these models" in metrics["primary"]["verdict"]
+
+
+@pytest.fixture(scope="module")
+def three(home, make_handwriting, tmp_path_factory):
+    """Page and metrics of three replicates, and of the first alone."""
+    handwriting = make_handwriting(tmp_path_factory.mktemp("three"), replicates=(0, 1, 2))
+    together = evaluate(handwriting)
+    alone = evaluate(handwriting, generators=[each for each in handwriting.folders if each.name.endswith("-0")])
+    return together, alone
+
+
+def test_three_replicates_speak_of_the_recipe(three):
+    (page, metrics), _ = three
+    assert metrics["replicates"] == 3
+    assert "by this recipe" in metrics["primary"]["verdict"] and metrics["primary"]["verdict"] in page
+
+
+def test_replicates_are_judged_by_the_mean_of_each(three):
+    (_, metrics), (_, alone) = three
+    for network in ("gan", "dcgan"):
+        for experiment in ("complex", "simple"):
+            score = metrics["inception_score"][network][experiment]
+            assert len(score["values"]) == 3
+            assert score["mean"] == pytest.approx(np.mean(score["values"]))
+            assert score["values"][0] == alone["inception_score"][network][experiment]["mean"]
+            assert len(metrics["distance"][network][experiment]["kernel"]["values"]) == 3
+            assert sum(metrics["histogram"][network][experiment]["drawn"]) == pytest.approx(1)
+    scores = {network: metrics["inception_score"][network]["complex"]["values"] for network in ("dcgan", "gan")}
+    assert metrics["primary"]["p"] == pytest.approx(ttest_rel(scores["dcgan"], scores["gan"]).pvalue)
+
+
+def test_what_is_real_is_judged_once_for_all_replicates(three):
+    (_, metrics), (_, alone) = three
+    for shared in ("ceiling", "held_out", "concept_accuracy", "style_accuracy", "floor"):
+        assert metrics[shared] == alone[shared]
+
+
+def test_the_report_on_replicates_is_sound_and_shows_the_first_ones_pictures(three, assert_sound):
+    (page, _), (alone, _) = three
+    assert_sound(page)
+    pictures = [re.findall('src="data:image/png;base64,([^"]+)"', each) for each in (page, alone)]
+    assert pictures[0] == pictures[1]
+    assert "All pictures are the first replicate’s." in page and "the first replicate’s" not in alone
 
 
 def test_an_absent_training_is_named(handwriting):
-    refuse(handwriting, "lacks the training of gan on all;", generators=handwriting.folders[1:])
+    refuse(handwriting, r"lacks the training of gan on all \(replicate 0\);", generators=handwriting.folders[1:])
+
+
+def test_every_network_is_trained_as_often(make_handwriting, tmp_path):
+    handwriting = make_handwriting(tmp_path, replicates=(0, 1))
+    refuse(handwriting, r"lacks the training of dcgan on 6 \(replicate 1\);", generators=handwriting.folders[:-1])
 
 
 def test_a_training_given_twice_is_named(handwriting):
-    refuse(handwriting, "training of dcgan on 6 twice", generators=[*handwriting.folders, handwriting.folders[-1]])
+    refuse(
+        handwriting,
+        r"training of dcgan on 6 \(replicate 0\) twice",
+        generators=[*handwriting.folders, handwriting.folders[-1]],
+    )
 
 
 def test_experiment_2_is_about_one_digit(handwriting):
-    rewrite(handwriting.root / "gan-6" / "config.json", label="7")
+    rewrite(handwriting.root / "gan-6-0" / "config.json", label="7")
     refuse(handwriting, "about one digit, but was given trainings on 6, 7;")
 
 
 def test_a_generator_of_other_descent_is_refused(handwriting):
-    rewrite(handwriting.root / "dcgan-all" / "config.json", origin="another")
-    refuse(handwriting, "Not trained on the training part of these data: dcgan on all;")
+    rewrite(handwriting.root / "dcgan-all-0" / "config.json", origin="another")
+    refuse(handwriting, r"Not trained on the training part of these data: dcgan on all \(replicate 0\);")
 
 
 @pytest.mark.parametrize(("folder", "name"), [("concept", "concept"), ("style-concept", "style concept")])
