@@ -115,14 +115,21 @@ def _local_results() -> dict[str, str]:
 
 
 def _inputs(step: Step, face: Mapping[str, Any]) -> dict[str, list[dsl.Artifact]]:
-    """What a task reads, by the step's own names of inputs; a face may give a list in parts, or where raw data lie."""
+    """What a task reads, by the step's own names of inputs.
+
+    A face may give a list in parts: some named after it, as `refined_sweeps` is after `sweeps`, and at most one list's
+    under names of their own. Or it says where raw data lie.
+    """
     names = [name for name, hint in step.arguments.items() if hint in INPUT_TYPES]
     given = {name: value if isinstance(value, list) else [value] for name, value in face.items()}
     given = {name: value for name, value in given.items() if all(isinstance(each, dsl.Artifact) for each in value)}
     own = {name: given.pop(name) for name in names if name in given}
-    parts = [artifact for value in given.values() for artifact in value]
     missing = [name for name in names if name not in own and step.arguments[name] != Path | None]
-    return own | {name: parts or [_raw(face)] for name in missing}
+    for name in missing:
+        if parts := [part for part in given if part.endswith(f"_{name}")]:
+            own[name] = [artifact for part in parts for artifact in given.pop(part)]
+    rest = [artifact for value in given.values() for artifact in value]
+    return own | {name: rest or [_raw(face)] for name in missing if name not in own}
 
 
 def _raw(face: Mapping[str, Any]) -> dsl.Artifact:
