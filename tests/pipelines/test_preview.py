@@ -30,7 +30,7 @@ def test_a_first_task_has_the_fingerprint_that_it_will_have_and_the_others_hang_
     tasks = planned(pipeline, params)
     assert tasks.pop("simulate").fingerprint == simulate(params.simulate, out=tmp_path / "raw")["fingerprint"]
     assert {task.hangs_on for task in tasks.values()} == {("simulate",)}
-    assert len(tasks) == 42
+    assert len(tasks) == 46
     assert list(tmp_path.glob("*.db")) == []
 
 
@@ -41,7 +41,7 @@ def test_replicates_share_what_is_prepared_and_have_all_else_of_their_own(cardia
     assert shared == {"simulate", "prepare", "evaluate", "register"}
     first, second = ({title for title in titles if f"replicate={number}" in title} for number in (0, 3))
     assert {title.replace("replicate=0", "replicate=3") for title in first} == second
-    assert len(first) == 39
+    assert len(first) == 43
 
 
 def test_only_the_simulated_cohort_has_an_oracle(cardiac):
