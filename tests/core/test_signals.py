@@ -51,6 +51,11 @@ def ignoring():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def heeding():
+    """As a terminal starts a process, whoever started the tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def blocking():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
 
@@ -104,7 +109,7 @@ try:
 except KeyboardInterrupt:
     say("interrupted")
 """
-    assert end(start(program), signal.SIGINT) == (["interrupted"], 0)
+    assert end(start(program, preexec_fn=heeding), signal.SIGINT) == (["interrupted"], 0)
 
 
 def test_sigterm_is_as_it_was_when_a_last_act_is_over():
