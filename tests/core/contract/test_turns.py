@@ -68,8 +68,12 @@ class Crowd:
 
     def __init__(self, folder, outs):
         self.folder = folder
+        # Alone in its folder: what lies beside a step's file counts as its code, so it would grow with what is written.
+        program = folder.with_name(f"{folder.name}-program") / "slow.py"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(PROGRAM)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *outs],
+            [sys.executable, str(program), *outs],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
