@@ -59,19 +59,20 @@ def replacing(out: Path) -> Iterator[Path]:
     """
     check_replaceable(out)
     out = _absolute(out)
+    partial, rubbish = _beside(out, "partial"), []
     with contextlib.ExitStack() as stack:
+        # Before there is anything: a signal may come right after the folder.
+        stack.enter_context(last_act(lambda code: _remove([partial, *rubbish])))
+        stack.callback(_remove, [partial])
         with _told(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             with _renaming(out):
-                rubbish = _settle(out)
-                partial = _beside(out, "partial")
+                rubbish += _settle(out)
                 partial.mkdir()
-                stack.callback(shutil.rmtree, partial, ignore_errors=True)
                 living = os.open(partial, os.O_RDONLY)
                 stack.callback(os.close, living)
                 _lock(living)
         _remove(rubbish)
-        stack.enter_context(last_act(lambda code: shutil.rmtree(partial, ignore_errors=True)))
         yield partial
         with _told(out):
             _finish(partial)
@@ -79,7 +80,7 @@ def replacing(out: Path) -> Iterator[Path]:
                 partial.rename(partial.with_suffix(".whole"))
                 _check_kind(out)
                 _check_strangers(out)
-                rubbish = _settle(out)
+                rubbish += _settle(out)
         _remove(rubbish)
 
 

@@ -198,6 +198,40 @@ def test_killed_at_any_line_the_next_start_finds_the_old_output_or_the_new_one_w
     assert len(found) > 8
 
 
+ENDED = """
+import signal, sys
+from pathlib import Path
+from components.core.contract.outputs import replacing
+from components.core.signals import obey
+
+out, ends_at, events = Path(sys.argv[1]), int(sys.argv[2]), 0
+
+def count(event, arguments):
+    global events
+    if arguments and str(out.parent) in str(arguments[0]):
+        events += 1
+        if events == ends_at:
+            signal.raise_signal(signal.SIGINT)
+
+obey()
+sys.addaudithook(count)
+with replacing(out) as folder:
+    (folder / "a").write_text("new")
+"""
+
+
+def test_ended_by_a_signal_at_any_line_it_leaves_nothing_beside_the_output(tmp_path):
+    write(tmp_path / "out")
+    for ends_at in range(1, 100):
+        process = start(ENDED, tmp_path / "out", ends_at)
+        process.communicate()
+        assert [path.name for path in tmp_path.iterdir()] == ["out"], ends_at
+        if process.returncode == 0:
+            break
+        assert process.returncode == 130
+    assert ends_at > 8
+
+
 HOLDS = """
 import sys
 from pathlib import Path
