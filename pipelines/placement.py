@@ -176,9 +176,16 @@ class Placement:
             _place(task, self.steps[task.component_spec.name], self.pipeline.deadline)
 
     def pipeline_config(self) -> dict[str, int]:
-        """The pipeline's own part of its platform specification, in Kubeflow's words."""
+        """The pipeline's own part of its platform specification, in Kubeflow's words.
+
+        All three times to live: Kubeflow's manifests (workflow-controller-configmap, workflowDefaults) set them to an
+        hour, and what Argo is told of success or failure wins over what it is told of both.
+        """
+        ttl = seconds(self.pipeline.ttl)
         return {
-            "resourceTtlOnCompletion": seconds(self.pipeline.ttl),
+            "resourceTtlOnCompletion": ttl,
+            "resourceTtlOnSuccess": ttl,
+            "resourceTtlOnFailure": ttl,
             "activeDeadlineSeconds": seconds(self.pipeline.deadline),
         }
 
@@ -236,8 +243,9 @@ def _share(task: "PipelineTask", rules: PipelineRules) -> None:
 def _place(task: "PipelineTask", rules: TaskRules, deadline: Duration) -> None:
     """Put one step's rules on its task; retries may come until the deadline.
 
-    Argo starts none later than `backoff_max_duration` after the first attempt began, which kfp sets to an hour: a
-    training that fails in its second would never be retried.
+    Argo starts none later than `backoff_max_duration` after the first attempt began (operator.go, processNodeRetries),
+    which kfp sets to an hour: a training that fails in its second would never be retried. Which failures are retried
+    no pipeline can say: Kubeflow compiles no policy, so what the cluster says of all holds (api-server-patch.yaml).
     """
     from kfp import kubernetes
 
