@@ -172,7 +172,7 @@ class Placement:
         for task in Pipeline.get_default_pipeline().tasks.values():
             task.set_container_image(image)
             task.set_env_variable("GANFLOW_IMAGE", image)
-            _share(task, self.pipeline)
+            share(task, self.pipeline)
             _place(task, self.steps[task.component_spec.name], self.pipeline.deadline)
 
     def pipeline_config(self) -> dict[str, int]:
@@ -228,14 +228,18 @@ def _load() -> tuple[Path, CommentedMap, PlacementFile]:
     return path, tree, _check(path, tree)
 
 
-def _share(task: "PipelineTask", rules: PipelineRules) -> None:
-    """Put on a task what all share."""
+def share(task: "PipelineTask", rules: PipelineRules, *, optional_secrets: bool = False) -> None:
+    """Put on a task what all share.
+
+    Args:
+        optional_secrets: whether it starts where a secret or a key of it is not there.
+    """
     from kfp import kubernetes
 
     kubernetes.set_security_context(task, rules.run_as_user, rules.run_as_group, run_as_non_root=True)
     kubernetes.set_image_pull_secrets(task, rules.image_pull_secrets)
     for name, variables in rules.secrets.items():
-        kubernetes.use_secret_as_env(task, name, variables)
+        kubernetes.use_secret_as_env(task, name, variables, optional=optional_secrets)
     for name, value in rules.environment.items():
         task.set_env_variable(name, value)
 
