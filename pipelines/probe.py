@@ -78,7 +78,7 @@ def _mlflow() -> str:
 
 
 def _pod() -> dict[str, Any] | None:
-    """How this pod may end, and what it runs, by Kubernetes' own word; None where that may not be read."""
+    """How this pod may end, by Kubernetes' own word; None where that may not be read."""
     host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}", "") for name in ("HOST", "PORT"))
     try:
         namespace, token = ((_ACCOUNT / name).read_text() for name in ("namespace", "token"))
@@ -96,7 +96,6 @@ def _pod() -> dict[str, Any] | None:
     return {
         "grace_seconds": pod["spec"]["terminationGracePeriodSeconds"],
         "hook": "preStop" in main.get("lifecycle", {}),
-        "image": next((each["imageID"] for each in pod["status"]["containerStatuses"] if each["name"] == "main"), ""),
     }
 
 

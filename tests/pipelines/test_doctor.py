@@ -29,7 +29,7 @@ SEEN = {
     "missing": [],
     "checkpoints": "",
     "mlflow": "",
-    "pod": {"grace_seconds": 120, "hook": True, "image": IMAGE},
+    "pod": {"grace_seconds": 120, "hook": True},
 }
 LOG = 'time=2026-11-21T14:03:24.665Z level=INFO msg="capturing logs" argo=true\n'
 
@@ -113,7 +113,7 @@ def patched():
 def stock():
     """Of the recorded run under Kubeflow's own manifests, whose task was not tried again."""
     with Kubeflow(recorded("run-not-retried")) as kubeflow:
-        seen = SEEN | {"pod": {"grace_seconds": 30, "hook": False, "image": IMAGE}}
+        seen = SEEN | {"pod": {"grace_seconds": 30, "hook": False}}
         pod = "colour-7s2hm-retry-system-container-impl-1178904815"
         kubeflow.logs[pod] = f"{LOG}{MARK}{json.dumps(seen)}\nI1121 main.go] failed to execute component\n"
         yield kubeflow
