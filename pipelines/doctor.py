@@ -119,7 +119,8 @@ def _probe(cluster: Cluster, run_id: str, rules: PipelineRules, image: str, name
     reports = [report for log in logs if (report := _report(log))]
     if not reports:
         said = f"; it said: {logs[-1].strip().splitlines()[-1][-300:]}" if logs and logs[-1].strip() else ""
-        yield _ill(f"the probe told nothing, see {cluster.link(run_id)}{said}")
+        failed = "told nothing" if logs else "never ran, a driver of Kubeflow's failed"
+        yield _ill(f"the probe {failed}, see {cluster.link(run_id)}{said}")
         if run.state == "SUCCEEDED":  # by its second attempt, for the first one fails
             yield _retries(2)
         return

@@ -220,6 +220,11 @@ def test_a_probe_that_told_nothing_shows_its_last_words(stock, examine):
     assert examine(stock)[1][-2].endswith("; it said: /opt/venv/bin/python3: No module named pipelines.probe")
 
 
+def test_a_driver_that_failed_is_told(stock, examine):
+    stock.run["run_details"]["task_details"] = []
+    assert "✗ the probe never ran, a driver of Kubeflow's failed, see " in "\n".join(examine(stock)[1])
+
+
 def test_a_run_that_cannot_be_read_for_its_length_names_the_setting(stock, examine, monkeypatch):
     failed = {"code": 13, "message": "InternalServerError: unexpected end of JSON input", "details": []}
     answer = stock.answer
