@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from components.core.errors import UserError
-from pipelines import cluster_cli, image_cli
+from pipelines import cluster_cli, doctor_cli, image_cli
 from pipelines.interruption import RESUMABLE, interruptible
 from pipelines.options import Data, Json, Overrides, PipelineName, Profile
 
@@ -67,6 +67,7 @@ app.command("compile")(cluster_cli.compile_)
 app.command()(cluster_cli.submit)
 app.command()(cluster_cli.schedule)
 app.command()(cluster_cli.status)
+app.command()(doctor_cli.doctor)
 
 
 @app.command()

@@ -81,7 +81,9 @@ class Cluster:
         self._pipelines, self._uploads = api.PipelineServiceApi(client), api.PipelineUploadServiceApi(client)
         self._experiments = api.ExperimentServiceApi(client)
         self._runs, self._schedules = api.RunServiceApi(client), api.RecurringRunServiceApi(client)
-        if self._serves_several(api.HealthzServiceApi(client)) and not namespace:
+        self.health = self._health(api.HealthzServiceApi(client))
+        """What the server says of itself: its version as `tag_name`, `multi_user`."""
+        if self.health.get("multi_user") and not namespace:
             raise UserError(f"{self.host} serves several namespaces; give --namespace yours.")
 
     def upload(self, package: Package) -> Version:
@@ -128,6 +130,28 @@ class Cluster:
             plugins_input=_plugins_input(version),
         )
         return self._call(self._runs.run_service_create_run, run=run)
+
+    def try_out(self, name: str, specification: Mapping[str, Any], service_account: str) -> api.V2beta1Run:
+        """Start a run of a pipeline that is not uploaded, in the experiments of its name, Kubeflow's and MLflow's."""
+        run = api.V2beta1Run(
+            display_name=name,
+            experiment_id=self._experiment(name),
+            pipeline_spec=dict(specification),
+            service_account=service_account,
+            plugins_input={"mlflow": {"experiment_name": name}},
+        )
+        return self._call(self._runs.run_service_create_run, run=run)
+
+    def pod_log(self, run_id: str, pod: str) -> str:
+        """What a pod of a run has printed, as long as it or Argo's archive of it is there; else what is wrong.
+
+        The server answers 200 in any case (backend/src/apiserver/server/run_log_server.go); its client has no method.
+        """
+        path = f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log"
+        answer = self._call(
+            self._runs.api_client.call_api, path, "GET", auth_settings=["Bearer"], _preload_content=False
+        )
+        return answer.data.decode(errors="replace")
 
     def schedule(
         self, version: Version, parameters: Mapping[str, str], name: str, service_account: str, cron: str
@@ -181,12 +205,12 @@ class Cluster:
         """The page of a run."""
         return f"{os.environ.get('KF_PIPELINES_UI_ENDPOINT', self.host).rstrip('/')}/#/runs/details/{run_id}"
 
-    def _serves_several(self, health: api.HealthzServiceApi) -> bool:
-        """Whether users have namespaces; that somebody else answers, say with a login page, shows here too."""
+    def _health(self, health: api.HealthzServiceApi) -> dict[str, Any]:
+        """What the server says of itself; that somebody else answers, say with a login page, shows here too."""
         answer = self._call(health.healthz_service_get_healthz, _preload_content=False)
         try:
-            return bool(json.loads(answer.data).get("multi_user"))
-        except (ValueError, AttributeError):
+            return {**json.loads(answer.data)}
+        except (ValueError, TypeError):
             raise UserError(self._nobody()) from None
 
     def _pipeline(self, name: str) -> api.V2beta1Pipeline | None:

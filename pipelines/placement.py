@@ -172,13 +172,20 @@ class Placement:
         for task in Pipeline.get_default_pipeline().tasks.values():
             task.set_container_image(image)
             task.set_env_variable("GANFLOW_IMAGE", image)
-            _share(task, self.pipeline)
+            share(task, self.pipeline)
             _place(task, self.steps[task.component_spec.name], self.pipeline.deadline)
 
     def pipeline_config(self) -> dict[str, int]:
-        """The pipeline's own part of its platform specification, in Kubeflow's words."""
+        """The pipeline's own part of its platform specification, in Kubeflow's words.
+
+        All three times to live: Kubeflow's manifests (workflow-controller-configmap, workflowDefaults) set them to an
+        hour, and what Argo is told of success or failure wins over what it is told of both.
+        """
+        ttl = seconds(self.pipeline.ttl)
         return {
-            "resourceTtlOnCompletion": seconds(self.pipeline.ttl),
+            "resourceTtlOnCompletion": ttl,
+            "resourceTtlOnSuccess": ttl,
+            "resourceTtlOnFailure": ttl,
             "activeDeadlineSeconds": seconds(self.pipeline.deadline),
         }
 
@@ -221,14 +228,18 @@ def _load() -> tuple[Path, CommentedMap, PlacementFile]:
     return path, tree, _check(path, tree)
 
 
-def _share(task: "PipelineTask", rules: PipelineRules) -> None:
-    """Put on a task what all share."""
+def share(task: "PipelineTask", rules: PipelineRules, *, optional_secrets: bool = False) -> None:
+    """Put on a task what all share.
+
+    Args:
+        optional_secrets: whether it starts where a secret or a key of it is not there.
+    """
     from kfp import kubernetes
 
     kubernetes.set_security_context(task, rules.run_as_user, rules.run_as_group, run_as_non_root=True)
     kubernetes.set_image_pull_secrets(task, rules.image_pull_secrets)
     for name, variables in rules.secrets.items():
-        kubernetes.use_secret_as_env(task, name, variables)
+        kubernetes.use_secret_as_env(task, name, variables, optional=optional_secrets)
     for name, value in rules.environment.items():
         task.set_env_variable(name, value)
 
@@ -236,8 +247,9 @@ def _share(task: "PipelineTask", rules: PipelineRules) -> None:
 def _place(task: "PipelineTask", rules: TaskRules, deadline: Duration) -> None:
     """Put one step's rules on its task; retries may come until the deadline.
 
-    Argo starts none later than `backoff_max_duration` after the first attempt began, which kfp sets to an hour: a
-    training that fails in its second would never be retried.
+    Argo starts none later than `backoff_max_duration` after the first attempt began (operator.go, processNodeRetries),
+    which kfp sets to an hour: a training that fails in its second would never be retried. Which failures are retried
+    no pipeline can say: Kubeflow compiles no policy, so what the cluster says of all holds (api-server-patch.yaml).
     """
     from kfp import kubernetes
 

@@ -9,8 +9,10 @@ apply() { # NAMESPACE SECRET
         kubectl apply --filename=-
 }
 
+# One that is there is left alone: `apply` would take away the labels that others applied, Pod Security's among them.
 for namespace in ganflow kubeflow; do
-    kubectl create namespace "$namespace" --dry-run=client --output=yaml | kubectl apply --filename=-
+    [ -n "$(kubectl get namespace "$namespace" --ignore-not-found --output=name)" ] ||
+        kubectl create namespace "$namespace" --save-config
 done
 apply ganflow mlflow-database
 apply ganflow mlflow-server

@@ -282,8 +282,34 @@ def test_kubeflow_finds_mlflow_and_its_password(overlay: str) -> None:
     assert plugin["settings"]["authType"] == "basic-auth" and plugin["settings"]["injectUserEnvVars"]
     keys = set(plugin["settings"]["credentialSecretRef"].values())
     assert keys == secret_keys()["kfp-mlflow-credentials"]
-    (role,) = of_kind(overlay, "Role")
-    assert role["rules"][0]["resourceNames"] == ["kfp-mlflow-credentials"]
+
+
+def test_api_server_finds_every_setting_where_it_looks_for_it(overlay: str) -> None:
+    """Upstream's own file (backend/src/apiserver/config/config.json at 2.17.0) without S3's keys, and our plugin.
+
+    Without `DBDriverName`, `DBConfig.MySQLConfig.DBName`, `DBConfig.ConMaxLifeTime` and `InitConnectionTimeout` the
+    server ends (common/config.go, GetStringConfig and GetDurationConfig); without `GroupConcatMaxLen` in its place
+    MySQL cuts the runs that are read to 1024 bytes (client_manager.go).
+    """
+    settings = json.loads(config_maps(overlay)["kubeflow", "ganflow-api-server"]["config.json"])
+    assert set(settings.pop("plugins")) == {"mlflow"}
+    assert settings == {
+        "DBDriverName": "mysql",
+        "DBConfig": {
+            "MySQLConfig": {"DataSourceName": "", "DBName": "mlpipeline", "GroupConcatMaxLen": "4194304"},
+            "PostgreSQLConfig": {"DBName": "mlpipeline"},
+            "ConMaxLifeTime": "120s",
+        },
+        "ObjectStoreConfig": {"BucketName": "mlpipeline", "PipelinePath": "pipelines"},
+        "ARCHIVE_CONFIG_LOG_FILE_NAME": "main.log",
+        "ARCHIVE_CONFIG_LOG_PATH_PREFIX": "/artifacts",
+        "InitConnectionTimeout": "6m",
+        "DEFAULTPIPELINERUNNERSERVICEACCOUNT": "pipeline-runner",
+        "CacheEnabled": "true",
+        "CRON_SCHEDULE_TIMEZONE": "UTC",
+        "CACHE_IMAGE": "ghcr.io/containerd/busybox",
+        "CACHE_NODE_RESTRICTIONS": "false",
+    }
 
 
 def test_launcher_finds_s3_and_its_keys(overlay: str) -> None:
@@ -303,7 +329,8 @@ def test_pipelines_have_a_quota_of_gpus(overlay: str) -> None:
 
 
 def test_patch_mounts_the_rendered_configuration_into_kubeflows_api_server(overlay: str, tmp_path: Path) -> None:
-    container = {"name": "ml-pipeline-api-server", "image": "api-server"}
+    variables = [{"name": "COMPILED_PIPELINE_SPEC_PATCH", "value": "{}"}, {"name": "LOG_LEVEL", "value": "info"}]
+    container = {"name": "ml-pipeline-api-server", "image": "api-server", "env": variables}
     upstream = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -322,3 +349,8 @@ def test_patch_mounts_the_rendered_configuration_into_kubeflows_api_server(overl
     mount = spec["containers"][0]["volumeMounts"][0]
     assert mount["mountPath"] == f"/config/{mount['subPath']}"
     assert mount["subPath"] in config_maps(overlay)["kubeflow", spec["volumes"][0]["configMap"]["name"]]
+    patched = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}
+    assert (patched["LOG_LEVEL"], set(json.loads(patched["COMPILED_PIPELINE_SPEC_PATCH"]))) == (
+        "info",
+        {"templateDefaults", "podSpecPatch"},
+    )

@@ -1,5 +1,6 @@
 """No file below infra/ holds a secret's value, and the scripts make those that Git ignores."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -7,6 +8,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+KUBECTL = """#!/bin/sh
+echo "$*" >>"$CALLS"
+case $* in
+*--dry-run=client*) echo "$6/$4" ;;
+apply*) cat >>"$APPLIED" ;;
+"get namespace $PRESENT "*) echo "namespace/$PRESENT" ;;
+esac
+"""
+"""It notes what it is called with, and what is applied; one namespace is there."""
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -86,3 +97,23 @@ def test_script_fills_what_is_empty_and_nothing_else(tmp_path: Path) -> None:
     texts = [path.read_text() for path in made.values()]
     subprocess.run([infra / "new-secrets.sh"], check=True, capture_output=True)
     assert [path.read_text() for path in made.values()] == texts
+
+
+def test_secrets_are_applied_and_a_namespace_that_is_there_keeps_its_labels(tmp_path: Path) -> None:
+    infra = shutil.copytree(INFRA, tmp_path / "infra", ignore=shutil.ignore_patterns("*.env"))
+    calls, applied, kubectl = tmp_path / "calls", tmp_path / "applied", tmp_path / "kubectl"
+    kubectl.write_text(KUBECTL)
+    kubectl.chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls), "APPLIED": str(applied)}
+    subprocess.run([infra / "kubernetes" / "apply-secrets.sh"], check=True, env=variables | {"PRESENT": "ganflow"})
+
+    assert [each for each in calls.read_text().splitlines() if "create namespace" in each] == [
+        "create namespace kubeflow --save-config"
+    ]
+    assert applied.read_text().split() == [
+        "ganflow/mlflow-database",
+        "ganflow/mlflow-server",
+        "ganflow/ganflow-s3",
+        "kubeflow/ganflow-s3",
+        "kubeflow/kfp-mlflow-credentials",
+    ]

@@ -265,7 +265,9 @@ class TestCompiled:
         *_, platform = compiled
         assert platform["platforms"]["kubernetes"]["pipelineConfig"] == {
             "activeDeadlineSeconds": 3 * 86400,
-            "resourceTtlOnCompletion": 7 * 86400,
+            "resourceTtlOnCompletion": 86400,
+            "resourceTtlOnSuccess": 86400,
+            "resourceTtlOnFailure": 86400,
         }
 
 
