@@ -6,6 +6,7 @@ all runs into one experiment.
 
 import json
 import os
+import re
 import tempfile
 import textwrap
 from collections.abc import Callable, Mapping
@@ -23,8 +24,8 @@ from pipelines.package import Package
 TOKEN = "KF_PIPELINES_TOKEN"
 """The environment variable that holds the bearer token."""
 
-TAG_CHARACTERS = 20
-"""Kubeflow's limit of a tag's value."""
+TAG_CHARACTERS = 63
+"""Kubeflow's limit of a tag's value (MaxTagValueLength in backend/src/apiserver/model/pipeline_tags.go, 2.17.0)."""
 
 FINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 """The states that a run does not leave."""
@@ -32,6 +33,10 @@ FINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
 class Away(UserError):
     """The server does not answer now; it may later."""
+
+
+class Vanished(UserError):
+    """A run's workflow is gone: Kubeflow can neither end the run nor see that it has ended."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,16 @@ class Cluster:
             raise UserError(f"There is no schedule '{name}' at {self.host}.")
         self._unschedule(old)
 
+    def terminate(self, run_id: str) -> None:
+        """Begin to end a run; it is `CANCELING` from now on, even where this raises `Vanished`."""
+        try:
+            self._call(self._runs.run_service_terminate_run, run_id=run_id)
+        except Away as error:
+            # TerminateRun (backend/src/apiserver/resource/resource_manager.go, 2.17.0) notes first and asks Argo then.
+            if re.search(r"workflows\.argoproj\.io .* not found", _message(error.__cause__)):
+                raise Vanished(f"The workflow of run {run_id} is gone.") from error
+            raise
+
     def run(self, run_id: str) -> api.V2beta1Run:
         """A run as it is now."""
         return self._call(self._runs.run_service_get_run, run_id=run_id)
@@ -250,14 +265,18 @@ class Cluster:
         try:
             return function(*args, **given)
         except ApiException as error:
-            message = _message(error)
+            message = textwrap.shorten(_message(error), 300).rstrip(".")
             if error.status in (401, 403):
                 raise UserError(
                     f"{self.host} refuses the token ({error.status}{message and f': {message}'}); "
                     f"set {TOKEN} to a valid one."
                 ) from error
             if error.status and error.status >= 500:
-                raise Away(f"Kubeflow Pipelines at {self.host} fails ({error.status}: {message}).") from error
+                told = message or "without a word"
+                raise Away(
+                    f"Kubeflow Pipelines at {self.host} fails ({error.status}: {told}); try again, or see its log: "
+                    "`kubectl -n kubeflow logs deployment/ml-pipeline`."
+                ) from error
             raise UserError(
                 f"Kubeflow Pipelines at {self.host} refuses: {message}." if message else self._nobody()
             ) from error
@@ -309,10 +328,13 @@ def _called(name: str) -> str:
     return json.dumps(api.ApiClient().sanitize_for_serialization(api.V2beta1Filter(predicates=[predicate])))
 
 
-def _message(error: ApiException) -> str:
-    """What the server says is wrong, "" where it is none of Kubeflow's."""
+def _message(error: BaseException | None) -> str:
+    """What the server says is wrong, "" where it is none of Kubeflow's.
+
+    Uploads have a form of their own (writeErrorToResponse in backend/src/apiserver/server/pipeline_upload_server.go).
+    """
     try:
-        message = json.loads(error.body or "")["message"]
-    except (ValueError, KeyError, TypeError):
+        answer = json.loads(getattr(error, "body", None) or "")
+        return answer.get("message") or answer.get("error_message") or ""
+    except (ValueError, AttributeError):
         return ""
-    return textwrap.shorten(message, 300).rstrip(".")

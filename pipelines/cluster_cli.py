@@ -1,4 +1,4 @@
-"""The commands that concern a cluster: `ganflow compile | submit | schedule | status`."""
+"""The commands that concern a cluster: `ganflow compile | submit | schedule | cancel | status`."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.core.contract import DEFAULT_PROFILE
-from components.core.errors import UserError
+from components.core.errors import TaskFailure, UserError
 from pipelines.interruption import interruptible
 from pipelines.options import (
     Data,
@@ -120,6 +120,43 @@ def schedule(
     chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
     replaced = cluster.schedule(chosen, parameters, called, place.pipeline.service_account, times)
     typer.echo(f"Schedule {called}{' replaced' if replaced else ''}: version {chosen.name} at '{cron}'.")
+
+
+def cancel(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `ganflow status` shows it.")],
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """End a run on a cluster, wait until it has ended, and end what MLflow has of it.
+
+    Exit codes: 0 it has ended, 1 it has ended but MLflow still has open runs of it, 2 refused.
+    """
+    from pipelines import cancelling
+    from pipelines.cluster import FINAL, Cluster
+
+    cluster = Cluster(host, namespace)
+    with interruptible(f"the run is being ended; `ganflow cancel {run}` watches it again, and tells MLflow."):
+        ending = cancelling.cancel(cluster, run)
+        if ending.vanished:
+            typer.echo(
+                f"The workflow of run {run} is gone, deleted with its schedule or by hand; nothing of it runs, but Kubeflow "
+                f"will show it as {ending.run.state} for ever. Archive it there: {cluster.link(run)}"
+            )
+        elif ending.run.state not in FINAL:
+            typer.echo(
+                f"Run {run} is still {ending.run.state}: its pods do not stop, or its workflow is gone; see "
+                f"`kubectl -n kubeflow get workflows,pods -l pipeline/runid={run}`."
+            )
+        elif ending.before:
+            typer.echo(f"Run {run} has ended before: {ending.run.state}.")
+        else:
+            typer.echo(f"Run {run} has ended: cancelled.")
+        try:
+            killed = cancelling.settle(ending)
+        except UserError as error:
+            raise TaskFailure(f"{error} MLflow has open runs of it until `ganflow cancel {run}` is run again.") from error
+    if killed:
+        typer.echo(f"MLflow: {killed} of its runs ended as KILLED.")
 
 
 def status(

@@ -14,13 +14,15 @@ from kfp_server import kfp_server, parse
 from typer.testing import CliRunner
 
 from components.core.errors import UserError
-from pipelines import data, following
+from components.core.telemetry.tracking import Store
+from pipelines import cancelling, data, following
 from pipelines.cli import app
 from pipelines.cluster import Cluster
 from pipelines.package import Package
 
 CHECKOUT = Path(__file__).parents[2]
 IMAGE = f"registry.example/ganflow@sha256:{'5' * 64}"
+RECORDED = CHECKOUT / "tests/services/recorded"
 SMOKE = ("--profile", "smoke")
 
 
@@ -33,6 +35,49 @@ def server(monkeypatch):
     with kfp_server() as server:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.address)
         yield server
+
+
+@pytest.fixture
+def recorded(server, tmp_path, monkeypatch):
+    """A run of a real Kubeflow (tests/services/recorded), and MLflow's runs of it: `recorded(NAME, STATE, MLFLOW)`."""
+    monkeypatch.setattr(cancelling, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(cancelling, "PLUGIN_SECONDS", 0.02)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+    def put(name, state=None, mlflow="RUNNING"):
+        run = parse(json.loads((RECORDED / f"{name}.json").read_text()), "V2beta1Run")
+        if state:
+            run.state, run.state_history = state, []
+        run.finished_at = run.finished_at if run.state == "FAILED" else None
+        with Store(f"sqlite:///{tmp_path}/mlflow.db").client() as client:
+            top = client.create_run("0", run_name="cardiac").info.run_id
+            loop, task = (
+                client.create_run("0", run_name=each, tags={"mlflow.parentRunId": top}).info.run_id
+                for each in ("for-loop-1", "train-egan")
+            )
+            client.set_terminated(loop, "FINISHED")
+            client.set_tag(task, "mlflow.parentRunId", loop)
+            if mlflow != "RUNNING":
+                client.set_terminated(top, mlflow, int(run.finished_at.timestamp() * 1000))
+        run.plugins_output["mlflow"].entries["root_run_id"].value = top
+        server.runs[run.run_id], server.fates[run.run_id] = run, [run.state]
+        return run.run_id
+
+    return put
+
+
+@pytest.fixture
+def in_mlflow(tmp_path):
+    """The states of MLflow's runs by name."""
+
+    def states():
+        with Store(f"sqlite:///{tmp_path}/mlflow.db").client() as client:
+            return {run.info.run_name: run.info.status for run in client.search_runs(["0"])}
+
+    return states
+
+
+KILLED = {"cardiac": "KILLED", "for-loop-1": "FINISHED", "train-egan": "KILLED"}
 
 
 @pytest.fixture
@@ -208,6 +253,15 @@ def test_waiting_gives_up_on_a_server_that_stays_away(server, ganflow, monkeypat
         following.follow(cluster, "some-run")
 
 
+def test_an_upload_that_fails_is_told_with_the_place_where_the_reason_stands(server, ganflow):
+    server.uploads_broken = True
+    told = str(ganflow("submit", "digits", *SMOKE).exception)
+    assert told == (
+        f"Kubeflow Pipelines at {server.address} fails (500: Failed to create a pipeline version); try again, or see its "
+        "log: `kubectl -n kubeflow logs deployment/ml-pipeline`."
+    )
+
+
 def test_a_schedule_runs_a_version_at_cron_times_with_mlflows_experiment(server, ganflow, version):
     done = ganflow("schedule", "digits", "--version", "v1", "--cron", "30 3 * * 1")
     assert done.exit_code == 0, done.output
@@ -228,6 +282,68 @@ def test_a_schedule_of_the_same_name_is_replaced_and_can_be_ended(server, ganflo
     assert server.recurring_runs == {}
     refused = ganflow("schedule", "digits", "--stop").exception
     assert str(refused) == f"There is no schedule 'digits' at {server.address}."
+
+
+def test_a_cancelled_run_ends_with_all_its_runs_in_mlflow(server, ganflow, recorded, in_mlflow):
+    run_id = recorded("run-terminated", "RUNNING")
+    done = ganflow("cancel", run_id)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [f"Run {run_id} has ended: cancelled.", "MLflow: 2 of its runs ended as KILLED."]
+    assert server.runs[run_id].state == "FAILED"
+    assert in_mlflow() == KILLED
+
+
+def test_a_run_that_was_cancelled_elsewhere_is_settled_in_mlflow(ganflow, recorded, in_mlflow):
+    run_id = recorded("run-terminated", mlflow="FAILED")
+    done = ganflow("cancel", run_id)
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"Run {run_id} has ended before: FAILED.")
+    assert in_mlflow() == KILLED
+    assert ganflow("cancel", run_id).stdout.splitlines() == [f"Run {run_id} has ended before: FAILED."]
+
+
+def test_a_run_that_is_being_cancelled_is_waited_for(server, ganflow, recorded):
+    run_id = recorded("run-terminated", "CANCELING")
+    server.fates[run_id] = ["CANCELING", "CANCELING", "FAILED"]
+    assert ganflow("cancel", run_id).stdout.startswith(f"Run {run_id} has ended: cancelled.")
+
+
+def test_a_run_whose_workflow_is_gone_is_ended_in_mlflow_and_told_to_stay_in_kubeflow(
+    server, ganflow, recorded, in_mlflow
+):
+    run_id = recorded("run-schedule-tick-deleted-stays-running")
+    server.vanished.add(run_id)
+    done = ganflow("cancel", run_id)
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.splitlines()[0] == (
+        f"The workflow of run {run_id} is gone, deleted with its schedule or by hand; nothing of it runs, but Kubeflow "
+        f"will show it as CANCELING for ever. Archive it there: {server.address}/#/runs/details/{run_id}"
+    )
+    assert in_mlflow() == KILLED
+
+
+def test_a_run_that_never_ends_is_not_waited_for_for_ever(server, ganflow, recorded, in_mlflow, monkeypatch):
+    monkeypatch.setattr(cancelling, "PATIENCE_SECONDS", 0.05)
+    run_id = recorded("run-schedule-tick-deleted-stays-running", "CANCELING")
+    assert f"Run {run_id} is still CANCELING: its pods do not stop, or" in ganflow("cancel", run_id).stdout
+    assert in_mlflow() == KILLED
+
+
+def test_where_mlflow_is_away_a_cancelled_run_says_so_with_exit_code_1(ganflow, recorded, monkeypatch):
+    run_id = recorded("run-terminated", "RUNNING")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    done = ganflow("cancel", run_id)
+    assert done.stdout.splitlines() == [f"Run {run_id} has ended: cancelled."]
+    assert done.exception.exit_code == 1
+    assert re.fullmatch(
+        r"MLflow at http://127\.0\.0\.1:9 cannot be used; start it or set MLFLOW_TRACKING_URI \(.*\)\. "
+        f"MLflow has open runs of it until `ganflow cancel {run_id}` is run again.",
+        str(done.exception),
+    )
+
+
+def test_to_cancel_an_unknown_run_is_refused(server, ganflow):
+    refused = ganflow("cancel", "0000").exception
+    assert (refused.exit_code, str(refused)) == (2, f"Kubeflow Pipelines at {server.address} refuses: Run 0000 not found.")
 
 
 @pytest.mark.parametrize("cron", [None, "daily", "0 0 3 * * 1"])
