@@ -4,6 +4,8 @@ The generated client is called directly: kfp's own passes no `plugins_input`, wi
 all runs into one experiment.
 """
 
+import copy
+import hashlib
 import json
 import os
 import re
@@ -16,6 +18,7 @@ from typing import Any
 
 import kfp_server_api as api
 import urllib3
+import yaml
 from kfp_server_api.exceptions import ApiException
 
 from components.core.errors import UserError
@@ -49,7 +52,8 @@ class Version:
         pipeline_id: the server's name of the pipeline.
         id: the server's name of the version.
         description: for people; its runs are described alike.
-        parameters: names of what a run of it must be given.
+        tags: to find it by.
+        specification: what was uploaded: the pipeline's, and the platform's under its name.
         new: whether it was uploaded just now.
     """
 
@@ -58,13 +62,19 @@ class Version:
     pipeline_id: str
     id: str
     description: str | None
-    parameters: frozenset[str]
+    tags: Mapping[str, str]
+    specification: Mapping[str, Any]
     new: bool = False
 
     @property
     def reference(self) -> api.V2beta1PipelineVersionReference:
         """It, as runs refer to it."""
         return api.V2beta1PipelineVersionReference(pipeline_id=self.pipeline_id, pipeline_version_id=self.id)
+
+    @property
+    def parameters(self) -> Mapping[str, Mapping[str, Any]]:
+        """What a run of it may be given, by name; what has no `defaultValue` it must be given."""
+        return self.specification["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
 
 
 class Cluster:
@@ -123,32 +133,60 @@ class Cluster:
 
     def submit(self, version: Version, parameters: Mapping[str, str], service_account: str) -> api.V2beta1Run:
         """Start a run of a version, in the experiments of the pipeline's name, Kubeflow's and MLflow's."""
+        _check_parameters(version, parameters)
         run = api.V2beta1Run(
             display_name=f"{version.pipeline} {version.name}",
             description=version.description,
             experiment_id=self._experiment(version.pipeline),
             pipeline_version_reference=version.reference,
-            runtime_config=_runtime(version, parameters),
+            runtime_config=api.V2beta1RuntimeConfig(parameters=dict(parameters)),
             service_account=service_account,
             plugins_input=_plugins_input(version),
         )
         return self._call(self._runs.run_service_create_run, run=run)
 
-    def schedule(
-        self, version: Version, parameters: Mapping[str, str], name: str, service_account: str, cron: str
-    ) -> bool:
-        """Run a version again and again; True where that replaces a schedule of the same name.
+    def with_parameters(self, version: Version, parameters: Mapping[str, str]) -> Version:
+        """A version that brings what runs of another are given; the same where that is nothing.
+
+        A schedule can give its runs none: for one that names a version and has inputs of plugins, Kubeflow makes a
+        ScheduledWorkflow without `spec.workflow`, where they would stand, and each of its runs is then refused
+        (CreateJob in backend/src/apiserver/resource/resource_manager.go, 2.17.0).
+        """
+        _check_parameters(version, parameters)
+        if not parameters:
+            return version
+        specification = copy.deepcopy(dict(version.specification))
+        inputs = specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+        for name, value in parameters.items():
+            inputs[name] |= {"defaultValue": value, "isOptional": True}
+        digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+        return self.upload(
+            Package(
+                pipeline=version.pipeline,
+                name=f"{version.name}-{digest[:8]}",
+                text=yaml.safe_dump_all(specification.values()),
+                description="; ".join([version.description or "", *(f"{key} {parameters[key]}" for key in parameters)]),
+                tags=dict(version.tags),
+                parameters={},
+            )
+        )
+
+    def schedule(self, version: Version, name: str, service_account: str, cron: str) -> list[str] | None:
+        """Run a version, which brings its parameters, again and again.
 
         Args:
             cron: six fields, the first of seconds.
+
+        Returns:
+            None, or where that replaces a schedule of the same name, the runs of that one that go on.
         """
+        _check_parameters(version, {})
         old = self._scheduled(name)
         recurring = api.V2beta1RecurringRun(
             display_name=name,
             description=version.description,
             experiment_id=self._experiment(version.pipeline),
             pipeline_version_reference=version.reference,
-            runtime_config=_runtime(version, parameters),
             service_account=service_account,
             namespace=self._namespace,
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
@@ -158,15 +196,18 @@ class Cluster:
             plugins_input=_plugins_input(version),
         )
         self._call(self._schedules.recurring_run_service_create_recurring_run, recurring_run=recurring)
-        self._unschedule(old)
-        return bool(old)
+        return self._unschedule(old) if old else None
 
-    def unschedule(self, name: str) -> None:
-        """End a schedule."""
+    def unschedule(self, name: str) -> list[str]:
+        """End a schedule; returns the runs of it that go on."""
         old = self._scheduled(name)
         if not old:
             raise UserError(f"There is no schedule '{name}' at {self.host}.")
-        self._unschedule(old)
+        return self._unschedule(old)
+
+    def delete(self, run_id: str) -> None:
+        """Let a run that was started just now never have been."""
+        self._call(self._runs.run_service_delete_run, run_id=run_id)
 
     def terminate(self, run_id: str) -> None:
         """Begin to end a run; it is `CANCELING` from now on, even where this raises `Vanished`."""
@@ -251,11 +292,27 @@ class Cluster:
         )
         return listed.recurring_runs or []
 
-    def _unschedule(self, schedules: list[api.V2beta1RecurringRun]) -> None:
+    def _unschedule(self, schedules: list[api.V2beta1RecurringRun]) -> list[str]:
+        """End schedules, not their runs; returns those of them that go on.
+
+        A ScheduledWorkflow owns its runs' workflows (SetOwnerReferences in backend/src/common/util/workflow.go, at
+        2.17.0), which Kubernetes deletes with it, unless they shall be orphans. None may begin while it is deleted.
+        """
+        running = []
         for each in schedules:
-            self._call(
-                self._schedules.recurring_run_service_delete_recurring_run, recurring_run_id=each.recurring_run_id
+            given = {"recurring_run_id": each.recurring_run_id}
+            self._call(self._schedules.recurring_run_service_disable_recurring_run, **given)
+            newest = self._call(
+                self._runs.run_service_list_runs,
+                page_size=10,
+                sort_by="created_at desc",
+                filter=_equals("recurring_run_id", each.recurring_run_id),
+                **self._in_namespace(),
             )
+            running += [run.run_id for run in newest.runs or [] if run.state not in FINAL]
+            policy = api.V2beta1DeletePropagationPolicy.ORPHAN
+            self._call(self._schedules.recurring_run_service_delete_recurring_run, **given, propagation_policy=policy)
+        return running
 
     def _in_namespace(self) -> dict[str, str]:
         return {"namespace": self._namespace} if self._namespace else {}
@@ -301,19 +358,19 @@ def _configuration(host: str) -> api.Configuration:
 
 
 def _as_version(pipeline: api.V2beta1Pipeline, found: api.V2beta1PipelineVersion, new: bool = False) -> Version:
-    specification = found.pipeline_spec or {}
-    root = specification.get("pipeline_spec", specification)["root"]  # under its name where a platform's is beside it
-    parameters = frozenset(root.get("inputDefinitions", {}).get("parameters", {}))
+    given = found.pipeline_spec or {}
+    specification = given if "pipeline_spec" in given else {"pipeline_spec": given}  # where it has no platform's
     ids = pipeline.pipeline_id, found.pipeline_version_id
-    return Version(pipeline.display_name, found.display_name, *ids, found.description, parameters, new)
+    named = pipeline.display_name, found.display_name
+    return Version(*named, *ids, found.description, found.tags or {}, specification, new)
 
 
-def _runtime(version: Version, parameters: Mapping[str, str]) -> api.V2beta1RuntimeConfig:
-    if version.parameters - parameters.keys():
+def _check_parameters(version: Version, given: Mapping[str, str]) -> None:
+    required = {name for name, each in version.parameters.items() if "defaultValue" not in each}
+    if required - given.keys():
         raise UserError(f"Version {version.name} of {version.pipeline} reads data of yours; give --data.")
-    if parameters.keys() - version.parameters:
+    if given.keys() - version.parameters.keys():
         raise UserError(f"Version {version.name} of {version.pipeline} brings its own data; leave --data out.")
-    return api.V2beta1RuntimeConfig(parameters=dict(parameters))
 
 
 def _plugins_input(version: Version) -> dict[str, Any]:
@@ -322,9 +379,12 @@ def _plugins_input(version: Version) -> dict[str, Any]:
 
 def _called(name: str) -> str:
     """The filter of lists that keeps what has a display name."""
-    predicate = api.V2beta1Predicate(
-        operation=api.V2beta1PredicateOperation.EQUALS, key="display_name", string_value=name
-    )
+    return _equals("display_name", name)
+
+
+def _equals(key: str, value: str) -> str:
+    """The filter of lists that keeps what has a value."""
+    predicate = api.V2beta1Predicate(operation=api.V2beta1PredicateOperation.EQUALS, key=key, string_value=value)
     return json.dumps(api.ApiClient().sanitize_for_serialization(api.V2beta1Filter(predicates=[predicate])))
 
 

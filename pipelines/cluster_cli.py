@@ -78,14 +78,21 @@ def submit(
     """Run a pipeline on a cluster, as the version of this commit, these parameters and this placement."""
     from pipelines.cluster import Cluster
     from pipelines.placement import load_placement
+    from pipelines.submitting import start
 
     if dry_run:
         _preview(pipeline, data, profile, overrides)
         return
     cluster, place = Cluster(host, namespace), load_placement(placement)
     chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
-    run = cluster.submit(chosen, parameters, place.pipeline.service_account)
+    run = start(cluster, chosen, parameters, place.pipeline.service_account)
     _say_links(cluster, run)
+    if "mlflow" not in (run.plugins_output or {}):
+        print(
+            "ganflow: this Kubeflow has no plugin for MLflow: nothing of the run is recorded, no model is registered; "
+            "see infra/README.md, step 5.",
+            file=sys.stderr,
+        )
     if wait:
         _wait(cluster, run.run_id)
 
@@ -112,14 +119,17 @@ def schedule(
 
     called = name or pipeline
     if stop:
-        Cluster(host, namespace).unschedule(called)
+        running = Cluster(host, namespace).unschedule(called)
         typer.echo(f"Schedule {called} ended.")
+        _say_running(running)
         return
     times = _cron(cron)
     cluster, place = Cluster(host, namespace), load_placement(placement)
     chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
-    replaced = cluster.schedule(chosen, parameters, called, place.pipeline.service_account, times)
-    typer.echo(f"Schedule {called}{' replaced' if replaced else ''}: version {chosen.name} at '{cron}'.")
+    bound = cluster.with_parameters(chosen, parameters)
+    running = cluster.schedule(bound, called, place.pipeline.service_account, times)
+    typer.echo(f"Schedule {called}{' replaced' if running is not None else ''}: version {bound.name} at '{cron}'.")
+    _say_running(running or [])
 
 
 def cancel(
@@ -139,8 +149,8 @@ def cancel(
         ending = cancelling.cancel(cluster, run)
         if ending.vanished:
             typer.echo(
-                f"The workflow of run {run} is gone, deleted with its schedule or by hand; nothing of it runs, but Kubeflow "
-                f"will show it as {ending.run.state} for ever. Archive it there: {cluster.link(run)}"
+                f"The workflow of run {run} is gone, deleted with its schedule or by hand; nothing of it runs, but "
+                f"Kubeflow will show it as {ending.run.state} for ever. Archive it there: {cluster.link(run)}"
             )
         elif ending.run.state not in FINAL:
             typer.echo(
@@ -154,7 +164,8 @@ def cancel(
         try:
             killed = cancelling.settle(ending)
         except UserError as error:
-            raise TaskFailure(f"{error} MLflow has open runs of it until `ganflow cancel {run}` is run again.") from error
+            left = f"MLflow has open runs of it until `ganflow cancel {run}` is run again."
+            raise TaskFailure(f"{error} {left}") from error
     if killed:
         typer.echo(f"MLflow: {killed} of its runs ended as KILLED.")
 
@@ -251,6 +262,12 @@ def _cron(given: str | None) -> str:
     if len(fields) != 5:
         raise UserError("Give --cron the five fields minute, hour, day, month and weekday, such as '0 3 * * 1'.")
     return " ".join(["0", *fields])
+
+
+def _say_running(runs: list[str]) -> None:
+    """What a schedule that ended leaves behind."""
+    for run in runs:
+        typer.echo(f"Its run {run} goes on; `ganflow cancel {run}` ends it.")
 
 
 def _say_links(cluster: "Cluster", run: "V2beta1Run") -> None:

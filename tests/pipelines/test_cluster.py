@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from components.core.errors import UserError
 from components.core.telemetry.tracking import Store
-from pipelines import cancelling, data, following
+from pipelines import cancelling, data, following, submitting
 from pipelines.cli import app
 from pipelines.cluster import Cluster
 from pipelines.package import Package
@@ -173,6 +173,49 @@ def test_an_uploaded_version_runs_by_its_name_without_an_image(server, ganflow, 
     assert told == "A --version has its parameters already; leave out --profile and --set."
 
 
+AWAY = (  # what a real plugin said (shared/kubeflow/answers/cli/away-a.txt)
+    "MLflow request GET /api/2.0/mlflow/experiments/get-by-name failed: Get "
+    '"http://mlflow.ganflow.svc.cluster.local:5000/api/2.0/mlflow/experiments/get-by-name?experiment_name=cardiac": '
+    "dial tcp 10.96.92.77:5000: connect: connection refused"
+)
+
+
+def test_a_run_is_started_when_mlflow_is_back(server, ganflow, version, monkeypatch):
+    monkeypatch.setattr(submitting, "PAUSE_SECONDS", 0)
+    server.plugin_failures = [AWAY, AWAY]
+    done = ganflow("submit", "digits", "--version", "v1")
+    (run_id,) = server.runs
+    assert done.exit_code == 0
+    assert f"MLflow: http://mlflow/#/runs/{run_id}" in done.stdout
+    assert done.stderr == "ganflow: Kubeflow cannot reach MLflow; trying for 180 s …\n"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        AWAY,
+        'MLflow config resolution failed; run creation will continue: secrets "kfp-mlflow-credentials" not found',
+        "MLflow API error (HTTP 401, UNAUTHENTICATED): You are not authenticated.",
+    ],
+)
+def test_nothing_is_started_that_mlflow_would_not_record(server, ganflow, version, monkeypatch, problem):
+    monkeypatch.setattr(submitting, "OUTAGE_SECONDS", -1)
+    server.plugin_failures = [problem]
+    refused = ganflow("submit", "digits", "--version", "v1").exception
+    assert (refused.exit_code, server.runs) == (2, {})
+    assert str(refused) == (
+        f"Nothing was started, for MLflow would record nothing of it: Kubeflow's plugin says '{problem.rstrip('.')}'. "
+        "Mend that (`kubectl -n ganflow get pods` shows MLflow's), then submit again."
+    )
+
+
+def test_what_a_kubeflow_without_the_plugin_leaves_out_is_told(server, ganflow, version):
+    server.plugin = False
+    done = ganflow("submit", "digits", "--version", "v1")
+    assert done.exit_code == 0
+    assert "this Kubeflow has no plugin for MLflow: nothing of the run is recorded" in done.stderr
+
+
 @pytest.fixture
 def stored(monkeypatch):
     """Stands in for what `resolve` finds on an S3 server; tests/pipelines/test_data.py has real ones."""
@@ -187,10 +230,42 @@ def test_raw_data_are_parameters_of_the_run_and_other_data_no_other_version(serv
         {"data": "s3://photographs/a", "digest": "digest of s3://photographs/a"},
         {"data": "s3://photographs/b", "digest": "digest of s3://photographs/b"},
     ]
-    ganflow("schedule", "colour", "--version", version.name, "--data", "s3://photographs/c", "--cron", "0 3 * * *")
-    (schedule,) = server.recurring_runs.values()
-    assert schedule.runtime_config.parameters["data"] == "s3://photographs/c"
     told = str(ganflow("submit", "colour", "--version", version.name).exception)
+    assert told == f"Version {version.name} of colour reads data of yours; give --data."
+
+
+@pytest.mark.parametrize("from_checkout", [True, False])
+def test_a_schedules_runs_have_its_data_though_kubeflow_passes_them_none(server, ganflow, stored, from_checkout):
+    ganflow("submit", "colour", *SMOKE, "--data", "s3://photographs/a")
+    (general,) = server.versions.values()
+    words = SMOKE if from_checkout else ("--version", general.name)
+    for cron in ("0 3 * * *", "0 4 * * *"):
+        done = ganflow("schedule", "colour", *words, "--data", "s3://photographs/c", "--cron", cron)
+        assert done.exit_code == 0, done.exception
+    (schedule,) = server.recurring_runs.values()
+    assert schedule.runtime_config is None
+    tick = server.tick(schedule.recurring_run_id)
+    bound = server.versions[tick.pipeline_version_reference.pipeline_version_id]
+    assert set(server.versions) == {general.pipeline_version_id, bound.pipeline_version_id}
+    assert re.fullmatch(f"{general.name}-[0-9a-f]{{8}}", bound.name)
+    assert bound.description == (f"{general.description}; data s3://photographs/c; digest digest of s3://photographs/c")
+    assert bound.tags == general.tags
+    inputs = bound.pipeline_spec["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+    assert {name: each.pop("defaultValue") for name, each in inputs.items()} == {
+        "data": "s3://photographs/c",
+        "digest": "digest of s3://photographs/c",
+    }
+    for each in inputs.values():
+        assert each.pop("isOptional") and each == {"parameterType": "STRING"}
+    for each in general.pipeline_spec["pipeline_spec"]["root"]["inputDefinitions"]["parameters"].values():
+        assert each == {"parameterType": "STRING"}
+    assert bound.pipeline_spec["platform_spec"] == general.pipeline_spec["platform_spec"]
+
+
+def test_a_schedule_without_the_data_that_its_version_reads_is_refused(server, ganflow, stored):
+    ganflow("submit", "colour", *SMOKE, "--data", "s3://photographs/a")
+    (version,) = server.versions.values()
+    told = str(ganflow("schedule", "colour", "--version", version.name, "--cron", "0 3 * * *").exception)
     assert told == f"Version {version.name} of colour reads data of yours; give --data."
 
 
@@ -257,8 +332,8 @@ def test_an_upload_that_fails_is_told_with_the_place_where_the_reason_stands(ser
     server.uploads_broken = True
     told = str(ganflow("submit", "digits", *SMOKE).exception)
     assert told == (
-        f"Kubeflow Pipelines at {server.address} fails (500: Failed to create a pipeline version); try again, or see its "
-        "log: `kubectl -n kubeflow logs deployment/ml-pipeline`."
+        f"Kubeflow Pipelines at {server.address} fails (500: Failed to create a pipeline version); try again, or see "
+        "its log: `kubectl -n kubeflow logs deployment/ml-pipeline`."
     )
 
 
@@ -343,7 +418,21 @@ def test_where_mlflow_is_away_a_cancelled_run_says_so_with_exit_code_1(ganflow, 
 
 def test_to_cancel_an_unknown_run_is_refused(server, ganflow):
     refused = ganflow("cancel", "0000").exception
-    assert (refused.exit_code, str(refused)) == (2, f"Kubeflow Pipelines at {server.address} refuses: Run 0000 not found.")
+    told = f"Kubeflow Pipelines at {server.address} refuses: Run 0000 not found."
+    assert (refused.exit_code, str(refused)) == (2, told)
+
+
+@pytest.mark.parametrize("words", [("--stop",), ("--version", "v1", "--cron", "0 4 * * *")])
+def test_a_run_of_a_schedule_that_is_ended_or_replaced_goes_on_to_its_end(server, ganflow, version, words):
+    ganflow("schedule", "digits", "--version", "v1", "--cron", "0 3 * * *")
+    (old,) = server.recurring_runs
+    server.tick(old).state = "SUCCEEDED"
+    run = server.tick(old)
+    done = ganflow("schedule", "digits", *words)
+    assert done.stdout.splitlines()[1:] == [f"Its run {run.run_id} goes on; `ganflow cancel {run.run_id}` ends it."]
+    assert old not in server.recurring_runs
+    assert ganflow("status", run.run_id, "--wait").exit_code == 0
+    assert server.runs[run.run_id].state == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("cron", [None, "daily", "0 0 3 * * 1"])

@@ -203,7 +203,7 @@ class KfpServer:
             raise Refused(
                 500,
                 f"InternalServerError: Failed to terminate run {run_id} due to error terminating its workflow: "
-                f"{patching} after multiple retries: {patching}: workflows.argoproj.io \"cardiac-qlhrd\" not found",
+                f'{patching} after multiple retries: {patching}: workflows.argoproj.io "cardiac-qlhrd" not found',
             )
         return {}
 
