@@ -119,6 +119,35 @@ def test_a_run_id_in_the_environment_beats_the_parent(journals: Path, monkeypatc
     assert "mlflow.parentRunId" not in run.data.tags
 
 
+def test_a_task_of_kubeflow_logs_its_arguments_in_the_words_of_its_plugin(
+    journals: Path, monkeypatch: pytest.MonkeyPatch
+):
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    run_id = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    monkeypatch.setenv("KFP_MLFLOW_CONFIG", "{}")
+    with open_journal(arguments={"fold": 0, "treatment": "gan", "klass": "mâle"}):
+        pass
+    deliver(journals)
+    for name, value in {"fold": "0", "treatment": '"gan"', "klass": '"mâle"'}.items():
+        client.log_param(run_id, name, value)  # as the plugin does; another value would be refused
+    assert the_run().data.params["gamma"] == "0.5"
+    assert the_run().data.tags["ganflow.argument.treatment"] == "gan"
+
+
+def test_a_task_of_a_kubeflow_loop_hangs_below_its_pipeline_run(journals: Path, monkeypatch: pytest.MonkeyPatch):
+    client, ids = MlflowClient(os.environ["MLFLOW_TRACKING_URI"]), [""]
+    for name in ("cardiac", "for-loop-1", "for-loop-2", "train-egan"):
+        tags = {"mlflow.parentRunId": ids[-1]} if ids[-1] else {"kfp.pipeline_run_id": "4acb91e3"}
+        ids.append(client.create_run("0", run_name=name, tags=tags).info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", ids[-1])
+    with open_journal():
+        pass
+    deliver(journals)
+    assert client.get_run(ids[-1]).data.tags["mlflow.parentRunId"] == ids[1]
+    assert client.get_run(ids[-2]).data.tags["mlflow.parentRunId"] == ids[2]
+
+
 def test_what_mlflow_refuses_does_not_hold_up_the_rest(journals: Path, monkeypatch: pytest.MonkeyPatch):
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     run_id = client.create_run("0").info.run_id
