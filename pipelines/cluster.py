@@ -22,7 +22,7 @@ import yaml
 from kfp_server_api.exceptions import ApiException
 
 from components.core.errors import UserError
-from pipelines.package import Package
+from pipelines.package import FRESH, Package
 
 TOKEN = "KF_PIPELINES_TOKEN"
 """The environment variable that holds the bearer token."""
@@ -120,6 +120,12 @@ class Cluster:
                 tags=json.dumps({key: value[:TAG_CHARACTERS] for key, value in package.tags.items()}),
             )
         return _as_version(pipeline, version, new=True)
+
+    def fresh(self, pipeline: str) -> str:
+        """Since when Kubeflow's cache counts for a pipeline, "" where ever: its newest versions say so."""
+        found = self._pipeline(pipeline)
+        newest = self._newest_versions(found) if found else []
+        return max(((each.tags or {}).get(FRESH, "") for each in newest), default="")
 
     def version(self, pipeline: str, name: str) -> Version:
         """The uploaded version of a pipeline under a name."""
@@ -222,6 +228,16 @@ class Cluster:
     def run(self, run_id: str) -> api.V2beta1Run:
         """A run as it is now."""
         return self._call(self._runs.run_service_get_run, run_id=run_id)
+
+    def newest_runs_of(self, pipeline: str, count: int) -> list[api.V2beta1Run]:
+        """The newest runs of a pipeline, the newest first."""
+        found = self._call(
+            self._runs.run_service_list_runs,
+            experiment_id=self._experiment(pipeline),
+            page_size=count,
+            sort_by="created_at desc",
+        )
+        return found.runs or []
 
     def newest_runs(self, count: int) -> list[api.V2beta1Run]:
         """The newest runs, the newest first."""

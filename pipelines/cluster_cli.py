@@ -74,17 +74,28 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the tasks, and which results are known already.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Take nothing from Kubeflow's cache; later runs find what this one files.")
+    ] = False,
+    pause: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Keep the pods of this step's tasks when they have ended.")
+    ] = None,
 ) -> None:
     """Run a pipeline on a cluster, as the version of this commit, these parameters and this placement."""
     from pipelines.cluster import Cluster
+    from pipelines.freshness import emptied
     from pipelines.placement import load_placement
     from pipelines.submitting import start
 
     if dry_run:
         _preview(pipeline, data, profile, overrides)
         return
+    if version and (fresh or pause):
+        raise UserError("A --version is what it is; leave out --fresh and --pause.")
     cluster, place = Cluster(host, namespace), load_placement(placement)
-    chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
+    chosen, parameters = _version(
+        cluster, version, pipeline, data, profile, overrides, place, image, fresh=fresh, pause=pause
+    )
     run = start(cluster, chosen, parameters, place.pipeline.service_account)
     _say_links(cluster, run)
     if "mlflow" not in (run.plugins_output or {}):
@@ -92,6 +103,18 @@ def submit(
             "ganflow: this Kubeflow has no plugin for MLflow: nothing of the run is recorded, no model is registered; "
             "see infra/README.md, step 5.",
             file=sys.stderr,
+        )
+    if lost := emptied(cluster, chosen, run.run_id):
+        print(
+            f"ganflow: what run {', '.join(lost)} computed is gone from S3, but Kubeflow's cache may still hand it out; if "
+            f"artifacts are missing, or a task misses an input: `ganflow cancel {run.run_id}`, then submit --fresh.",
+            file=sys.stderr,
+        )
+    if pause:
+        typer.echo(
+            f"A task of {pause} that has ended keeps its pod, and its timeout runs: `kubectl -n kubeflow get pods -l "
+            f"pipeline/runid={run.run_id}`, `kubectl -n kubeflow exec -it POD -c main -- sh`; to let it go, there: "
+            "`touch /var/run/argo/ctr/main/after`."
         )
     if wait:
         _wait(cluster, run.run_id)
@@ -193,12 +216,20 @@ def status(
 
 
 def _package(
-    pipeline: str, data: str | None, profile: str, overrides: list[str], place: "PlacementProfile", image: str | None
+    pipeline: str,
+    data: str | None,
+    profile: str,
+    overrides: list[str],
+    place: "PlacementProfile",
+    image: str | None,
+    *,
+    fresh: str = "",
+    pause: str | None = None,
 ) -> "Package":
     from pipelines.package import pack
     from pipelines.pipeline import find
 
-    return pack(find(pipeline), _shared(data), profile, overrides, place, image)
+    return pack(find(pipeline), _shared(data), profile, overrides, place, image, fresh=fresh, pause=pause)
 
 
 def _shared(data: str | None) -> "Source | None":
@@ -243,10 +274,16 @@ def _version(
     overrides: list[str],
     place: "PlacementProfile",
     image: str | None,
+    *,
+    fresh: bool = False,
+    pause: str | None = None,
 ) -> tuple["Version", dict[str, str]]:
     """The uploaded version of that name, else this checkout's, uploaded; and what its run is given."""
+    from pipelines.freshness import now
+
     if name is None:
-        package = _package(pipeline, data, profile, overrides, place, image)
+        since = now() if fresh else cluster.fresh(pipeline)
+        package = _package(pipeline, data, profile, overrides, place, image, fresh=since, pause=pause)
         version = cluster.upload(package)
         typer.echo(f"Version {version.name} of {pipeline} {'uploaded' if version.new else 'is there already'}.")
         return version, package.parameters

@@ -10,12 +10,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from kfp_server import kfp_server, parse
+from s3 import BUCKET
 from typer.testing import CliRunner
 
 from components.core.errors import UserError
 from components.core.telemetry.tracking import Store
-from pipelines import cancelling, data, following, submitting
+from pipelines import cancelling, data, following, freshness, submitting
 from pipelines.cli import app
 from pipelines.cluster import Cluster
 from pipelines.package import Package
@@ -214,6 +216,77 @@ def test_what_a_kubeflow_without_the_plugin_leaves_out_is_told(server, ganflow, 
     done = ganflow("submit", "digits", "--version", "v1")
     assert done.exit_code == 0
     assert "this Kubeflow has no plugin for MLflow: nothing of the run is recorded" in done.stderr
+
+
+def commands(package):
+    """The commands of all containers, which are in the keys of Kubeflow's cache."""
+    specification = next(iter(yaml.safe_load_all(package)))
+    executors = specification["deploymentSpec"]["executors"].values()
+    return [each["container"]["command"] for each in executors]
+
+
+def test_a_fresh_run_shares_no_key_of_the_cache_with_former_ones_and_later_runs_share_its(server, drawing):
+    drawing("submit", "digits", *SMOKE)
+    drawing("submit", "digits", *SMOKE, "--fresh")
+    old, fresh = server.versions.values()
+    since = fresh.tags["fresh"]
+    assert fresh.description == f"{old.description}; fresh {since}"
+    before, after = (commands(server.packages[each.name]) for each in (old, fresh))
+    assert [[*each[:-1], f"{each[-1]}\n# fresh {since}\n"] for each in before] == after
+    assert "is there already" in drawing("submit", "digits", *SMOKE)
+    newest = max(server.runs.values(), key=lambda run: run.created_at)
+    assert newest.pipeline_version_reference.pipeline_version_id == fresh.pipeline_version_id
+    drawing("submit", "digits", *SMOKE, "--set", "digits.dcgan.batch_size=4")
+    changed = list(server.versions.values())[2]
+    assert commands(server.packages[changed.name]) == after
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_submission_says_that_the_cache_names_results_that_are_gone(
+    server, ganflow, version, s3, monkeypatch, emptied
+):
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    package = Package("digits", "v2", server.packages["v1"], f"parameters smoke; placement cpu; image {IMAGE}", {}, {})
+    Cluster(server.address).upload(package)
+    ganflow("submit", "digits", "--version", "v2")
+    (run_id,) = server.runs
+    server.task_details = [detail("acquire", "SUCCEEDED"), detail("executor(0)", "SUCCEEDED")]
+    ganflow("status", run_id, "--wait")
+    monkeypatch.setattr(freshness, "LAUNCHER", Path("launcher.yaml"))
+    Path("launcher.yaml").write_text(f"data: {{defaultPipelineRoot: 's3://{BUCKET}/pipelines-{emptied}'}}")
+    if not emptied:
+        s3.client().put_object(Bucket=BUCKET, Key=f"pipelines-False/digits/{run_id}/acquire/0/raw", Body=b"1")
+    done = ganflow("submit", "digits", "--version", "v2")
+    assert done.exit_code == 0, done.exception
+    told = f"ganflow: what run {run_id} computed is gone from S3, but Kubeflow's cache may still hand it out;"
+    assert (told in done.stderr) == emptied
+
+
+def test_the_tasks_of_a_paused_step_keep_their_pods_and_are_not_cached(server, drawing):
+    printed = drawing("submit", "digits", *SMOKE, "--pause", "train-dcgan")
+    (package,) = server.packages.values()
+    specification = next(iter(yaml.safe_load_all(package)))
+    paused = {
+        name.removeprefix("exec-")
+        for name, each in specification["deploymentSpec"]["executors"].items()
+        if {"name": "ARGO_DEBUG_PAUSE_AFTER", "value": "true"} in each["container"]["env"]
+    }
+    dags = [specification["root"], *specification["components"].values()]
+    tasks = [task for each in dags for task in each.get("dag", {}).get("tasks", {}).values()]
+    uncached = {
+        task["componentRef"]["name"].removeprefix("comp-")
+        for task in tasks
+        if not task.get("cachingOptions", {}).get("enableCache")
+    }
+    assert paused == {"train-dcgan"}
+    assert "train-dcgan" in uncached and "train-gan" not in uncached
+    assert "touch /var/run/argo/ctr/main/after" in printed
+
+
+def test_an_unknown_step_to_pause_is_a_sentence(server, ganflow):
+    told = str(ganflow("submit", "digits", *SMOKE, "--pause", "train").exception)
+    assert told.startswith("There is no step 'train'; choose one of acquire, prepare-digits,")
 
 
 @pytest.fixture

@@ -187,7 +187,8 @@ class KfpServer:
         return _keep(self.runs, run.run_id, run)
 
     def list_runs(self, query: dict[str, str], **_: Any) -> Any:
-        newest = sorted(_filtered(self.runs.values(), query), key=lambda run: run.created_at, reverse=True)
+        runs = [run for run in self.runs.values() if run.experiment_id == query.get("experiment_id", run.experiment_id)]
+        newest = sorted(_filtered(runs, query), key=lambda run: run.created_at, reverse=True)
         return api.V2beta1ListRunsResponse(runs=newest[: int(query["page_size"])])
 
     def terminate_run(self, run_id: str, **_: Any) -> Any:
