@@ -106,8 +106,8 @@ def submit(
         )
     if lost := emptied(cluster, chosen, run.run_id):
         print(
-            f"ganflow: what run {', '.join(lost)} computed is gone from S3, but Kubeflow's cache may still hand it out; if "
-            f"artifacts are missing, or a task misses an input: `ganflow cancel {run.run_id}`, then submit --fresh.",
+            f"ganflow: what {', '.join(lost)} computed is gone from S3, but Kubeflow's cache may still hand it out; "
+            f"if artifacts are missing, or a task misses an input: `ganflow cancel {run.run_id}`, then submit --fresh.",
             file=sys.stderr,
         )
     if pause:

@@ -259,7 +259,7 @@ def test_a_submission_says_that_the_cache_names_results_that_are_gone(
         s3.client().put_object(Bucket=BUCKET, Key=f"pipelines-False/digits/{run_id}/acquire/0/raw", Body=b"1")
     done = ganflow("submit", "digits", "--version", "v2")
     assert done.exit_code == 0, done.exception
-    told = f"ganflow: what run {run_id} computed is gone from S3, but Kubeflow's cache may still hand it out;"
+    told = f"ganflow: what {run_id} computed is gone from S3, but Kubeflow's cache may still hand it out;"
     assert (told in done.stderr) == emptied
 
 
