@@ -66,6 +66,7 @@ def run(
 app.command("compile")(cluster_cli.compile_)
 app.command()(cluster_cli.submit)
 app.command()(cluster_cli.schedule)
+app.command()(cluster_cli.cancel)
 app.command()(cluster_cli.status)
 app.command()(doctor_cli.doctor)
 

@@ -4,8 +4,11 @@ The generated client is called directly: kfp's own passes no `plugins_input`, wi
 all runs into one experiment.
 """
 
+import copy
+import hashlib
 import json
 import os
+import re
 import tempfile
 import textwrap
 from collections.abc import Callable, Mapping
@@ -18,13 +21,13 @@ import urllib3
 from kfp_server_api.exceptions import ApiException
 
 from components.core.errors import UserError
-from pipelines.package import Package
+from pipelines.package import FRESH, Package
 
 TOKEN = "KF_PIPELINES_TOKEN"
 """The environment variable that holds the bearer token."""
 
-TAG_CHARACTERS = 20
-"""Kubeflow's limit of a tag's value."""
+TAG_CHARACTERS = 63
+"""Kubeflow's limit of a tag's value (MaxTagValueLength in backend/src/apiserver/model/pipeline_tags.go, 2.17.0)."""
 
 FINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 """The states that a run does not leave."""
@@ -32,6 +35,10 @@ FINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 
 class Away(UserError):
     """The server does not answer now; it may later."""
+
+
+class Vanished(UserError):
+    """A run's workflow is gone: Kubeflow can neither end the run nor see that it has ended."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Version:
         pipeline_id: the server's name of the pipeline.
         id: the server's name of the version.
         description: for people; its runs are described alike.
-        parameters: names of what a run of it must be given.
+        tags: to find it by.
+        specification: what was uploaded: the pipeline's, and the platform's under its name.
         new: whether it was uploaded just now.
     """
 
@@ -53,13 +61,19 @@ class Version:
     pipeline_id: str
     id: str
     description: str | None
-    parameters: frozenset[str]
+    tags: Mapping[str, str]
+    specification: Mapping[str, Any]
     new: bool = False
 
     @property
     def reference(self) -> api.V2beta1PipelineVersionReference:
         """It, as runs refer to it."""
         return api.V2beta1PipelineVersionReference(pipeline_id=self.pipeline_id, pipeline_version_id=self.id)
+
+    @property
+    def parameters(self) -> Mapping[str, Mapping[str, Any]]:
+        """What a run of it may be given, by name; what has no `defaultValue` it must be given."""
+        return self.specification["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
 
 
 class Cluster:
@@ -108,6 +122,12 @@ class Cluster:
             )
         return _as_version(pipeline, version, new=True)
 
+    def fresh(self, pipeline: str) -> str:
+        """Since when Kubeflow's cache counts for a pipeline, "" where ever: its newest versions say so."""
+        found = self._pipeline(pipeline)
+        newest = self._newest_versions(found) if found else []
+        return max(((each.tags or {}).get(FRESH, "") for each in newest), default="")
+
     def version(self, pipeline: str, name: str) -> Version:
         """The uploaded version of a pipeline under a name."""
         found = self._pipeline(pipeline)
@@ -120,12 +140,13 @@ class Cluster:
 
     def submit(self, version: Version, parameters: Mapping[str, str], service_account: str) -> api.V2beta1Run:
         """Start a run of a version, in the experiments of the pipeline's name, Kubeflow's and MLflow's."""
+        _check_parameters(version, parameters)
         run = api.V2beta1Run(
             display_name=f"{version.pipeline} {version.name}",
             description=version.description,
             experiment_id=self._experiment(version.pipeline),
             pipeline_version_reference=version.reference,
-            runtime_config=_runtime(version, parameters),
+            runtime_config=api.V2beta1RuntimeConfig(parameters=dict(parameters)),
             service_account=service_account,
             plugins_input=_plugins_input(version),
         )
@@ -153,21 +174,48 @@ class Cluster:
         )
         return answer.data.decode(errors="replace")
 
-    def schedule(
-        self, version: Version, parameters: Mapping[str, str], name: str, service_account: str, cron: str
-    ) -> bool:
-        """Run a version again and again; True where that replaces a schedule of the same name.
+    def with_parameters(self, version: Version, parameters: Mapping[str, str]) -> Version:
+        """A version that brings what runs of another are given; the same where that is nothing.
+
+        A schedule can give its runs none: for one that names a version and has inputs of plugins, Kubeflow makes a
+        ScheduledWorkflow without `spec.workflow`, where they would stand, and each of its runs is then refused
+        (CreateJob in backend/src/apiserver/resource/resource_manager.go, 2.17.0).
+        """
+        _check_parameters(version, parameters)
+        if not parameters:
+            return version
+        specification = copy.deepcopy(dict(version.specification))
+        inputs = specification["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+        for name, value in parameters.items():
+            inputs[name] |= {"defaultValue": value, "isOptional": True}
+        digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+        return self.upload(
+            Package(
+                pipeline=version.pipeline,
+                name=f"{version.name}-{digest[:8]}",
+                text="---\n".join(json.dumps(each, indent=1) + "\n" for each in specification.values()),  # JSON is YAML
+                description="; ".join([version.description or "", *(f"{key} {parameters[key]}" for key in parameters)]),
+                tags=dict(version.tags),
+                parameters={},
+            )
+        )
+
+    def schedule(self, version: Version, name: str, service_account: str, cron: str) -> list[str] | None:
+        """Run a version, which brings its parameters, again and again.
 
         Args:
             cron: six fields, the first of seconds.
+
+        Returns:
+            None, or where that replaces a schedule of the same name, the runs of that one that go on.
         """
+        _check_parameters(version, {})
         old = self._scheduled(name)
         recurring = api.V2beta1RecurringRun(
             display_name=name,
             description=version.description,
             experiment_id=self._experiment(version.pipeline),
             pipeline_version_reference=version.reference,
-            runtime_config=_runtime(version, parameters),
             service_account=service_account,
             namespace=self._namespace,
             trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=cron)),
@@ -177,19 +225,42 @@ class Cluster:
             plugins_input=_plugins_input(version),
         )
         self._call(self._schedules.recurring_run_service_create_recurring_run, recurring_run=recurring)
-        self._unschedule(old)
-        return bool(old)
+        return self._unschedule(old) if old else None
 
-    def unschedule(self, name: str) -> None:
-        """End a schedule."""
+    def unschedule(self, name: str) -> list[str]:
+        """End a schedule; returns the runs of it that go on."""
         old = self._scheduled(name)
         if not old:
             raise UserError(f"There is no schedule '{name}' at {self.host}.")
-        self._unschedule(old)
+        return self._unschedule(old)
+
+    def delete(self, run_id: str) -> None:
+        """Let a run that was started just now never have been."""
+        self._call(self._runs.run_service_delete_run, run_id=run_id)
+
+    def terminate(self, run_id: str) -> None:
+        """Begin to end a run; it is `CANCELING` from now on, even where this raises `Vanished`."""
+        try:
+            self._call(self._runs.run_service_terminate_run, run_id=run_id)
+        except Away as error:
+            # TerminateRun (backend/src/apiserver/resource/resource_manager.go, 2.17.0) notes first and asks Argo then.
+            if re.search(r"workflows\.argoproj\.io .* not found", _message(error.__cause__)):
+                raise Vanished(f"The workflow of run {run_id} is gone.") from error
+            raise
 
     def run(self, run_id: str) -> api.V2beta1Run:
         """A run as it is now."""
         return self._call(self._runs.run_service_get_run, run_id=run_id)
+
+    def newest_runs_of(self, pipeline: str, count: int) -> list[api.V2beta1Run]:
+        """The newest runs of a pipeline, the newest first."""
+        found = self._call(
+            self._runs.run_service_list_runs,
+            experiment_id=self._experiment(pipeline),
+            page_size=count,
+            sort_by="created_at desc",
+        )
+        return found.runs or []
 
     def newest_runs(self, count: int) -> list[api.V2beta1Run]:
         """The newest runs, the newest first."""
@@ -260,11 +331,27 @@ class Cluster:
         )
         return listed.recurring_runs or []
 
-    def _unschedule(self, schedules: list[api.V2beta1RecurringRun]) -> None:
+    def _unschedule(self, schedules: list[api.V2beta1RecurringRun]) -> list[str]:
+        """End schedules, not their runs; returns those of them that go on.
+
+        A ScheduledWorkflow owns its runs' workflows (SetOwnerReferences in backend/src/common/util/workflow.go, at
+        2.17.0), which Kubernetes deletes with it, unless they shall be orphans. None may begin while it is deleted.
+        """
+        running = []
         for each in schedules:
-            self._call(
-                self._schedules.recurring_run_service_delete_recurring_run, recurring_run_id=each.recurring_run_id
+            given = {"recurring_run_id": each.recurring_run_id}
+            self._call(self._schedules.recurring_run_service_disable_recurring_run, **given)
+            newest = self._call(
+                self._runs.run_service_list_runs,
+                page_size=10,
+                sort_by="created_at desc",
+                filter=_equals("recurring_run_id", each.recurring_run_id),
+                **self._in_namespace(),
             )
+            running += [run.run_id for run in newest.runs or [] if run.state not in FINAL]
+            policy = api.V2beta1DeletePropagationPolicy.ORPHAN
+            self._call(self._schedules.recurring_run_service_delete_recurring_run, **given, propagation_policy=policy)
+        return running
 
     def _in_namespace(self) -> dict[str, str]:
         return {"namespace": self._namespace} if self._namespace else {}
@@ -274,14 +361,18 @@ class Cluster:
         try:
             return function(*args, **given)
         except ApiException as error:
-            message = _message(error)
+            message = textwrap.shorten(_message(error), 300).rstrip(".")
             if error.status in (401, 403):
                 raise UserError(
                     f"{self.host} refuses the token ({error.status}{message and f': {message}'}); "
                     f"set {TOKEN} to a valid one."
                 ) from error
             if error.status and error.status >= 500:
-                raise Away(f"Kubeflow Pipelines at {self.host} fails ({error.status}: {message}).") from error
+                told = message or "without a word"
+                raise Away(
+                    f"Kubeflow Pipelines at {self.host} fails ({error.status}: {told}); try again, or see its log: "
+                    "`kubectl -n kubeflow logs deployment/ml-pipeline`."
+                ) from error
             raise UserError(
                 f"Kubeflow Pipelines at {self.host} refuses: {message}." if message else self._nobody()
             ) from error
@@ -306,19 +397,19 @@ def _configuration(host: str) -> api.Configuration:
 
 
 def _as_version(pipeline: api.V2beta1Pipeline, found: api.V2beta1PipelineVersion, new: bool = False) -> Version:
-    specification = found.pipeline_spec or {}
-    root = specification.get("pipeline_spec", specification)["root"]  # under its name where a platform's is beside it
-    parameters = frozenset(root.get("inputDefinitions", {}).get("parameters", {}))
+    given = found.pipeline_spec or {}
+    specification = given if "pipeline_spec" in given else {"pipeline_spec": given}  # where it has no platform's
     ids = pipeline.pipeline_id, found.pipeline_version_id
-    return Version(pipeline.display_name, found.display_name, *ids, found.description, parameters, new)
+    named = pipeline.display_name, found.display_name
+    return Version(*named, *ids, found.description, found.tags or {}, specification, new)
 
 
-def _runtime(version: Version, parameters: Mapping[str, str]) -> api.V2beta1RuntimeConfig:
-    if version.parameters - parameters.keys():
+def _check_parameters(version: Version, given: Mapping[str, str]) -> None:
+    required = {name for name, each in version.parameters.items() if "defaultValue" not in each}
+    if required - given.keys():
         raise UserError(f"Version {version.name} of {version.pipeline} reads data of yours; give --data.")
-    if parameters.keys() - version.parameters:
+    if given.keys() - version.parameters.keys():
         raise UserError(f"Version {version.name} of {version.pipeline} brings its own data; leave --data out.")
-    return api.V2beta1RuntimeConfig(parameters=dict(parameters))
 
 
 def _plugins_input(version: Version) -> dict[str, Any]:
@@ -327,16 +418,22 @@ def _plugins_input(version: Version) -> dict[str, Any]:
 
 def _called(name: str) -> str:
     """The filter of lists that keeps what has a display name."""
-    predicate = api.V2beta1Predicate(
-        operation=api.V2beta1PredicateOperation.EQUALS, key="display_name", string_value=name
-    )
+    return _equals("display_name", name)
+
+
+def _equals(key: str, value: str) -> str:
+    """The filter of lists that keeps what has a value."""
+    predicate = api.V2beta1Predicate(operation=api.V2beta1PredicateOperation.EQUALS, key=key, string_value=value)
     return json.dumps(api.ApiClient().sanitize_for_serialization(api.V2beta1Filter(predicates=[predicate])))
 
 
-def _message(error: ApiException) -> str:
-    """What the server says is wrong, "" where it is none of Kubeflow's."""
+def _message(error: BaseException | None) -> str:
+    """What the server says is wrong, "" where it is none of Kubeflow's.
+
+    Uploads have a form of their own (writeErrorToResponse in backend/src/apiserver/server/pipeline_upload_server.go).
+    """
     try:
-        message = json.loads(error.body or "")["message"]
-    except (ValueError, KeyError, TypeError):
+        answer = json.loads(getattr(error, "body", None) or "")
+        return answer.get("message") or answer.get("error_message") or ""
+    except (ValueError, AttributeError):
         return ""
-    return textwrap.shorten(message, 300).rstrip(".")

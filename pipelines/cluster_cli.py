@@ -1,4 +1,4 @@
-"""The commands that concern a cluster: `ganflow compile | submit | schedule | status`."""
+"""The commands that concern a cluster: `ganflow compile | submit | schedule | cancel | status`."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.core.contract import DEFAULT_PROFILE
-from components.core.errors import UserError
+from components.core.errors import TaskFailure, UserError
 from pipelines.interruption import interruptible
 from pipelines.options import (
     Data,
@@ -74,18 +74,48 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the tasks, and which results are known already.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Take nothing from Kubeflow's cache; later runs find what this one files.")
+    ] = False,
+    pause: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Keep the pods of this step's tasks when they have ended.")
+    ] = None,
 ) -> None:
     """Run a pipeline on a cluster, as the version of this commit, these parameters and this placement."""
     from pipelines.cluster import Cluster
+    from pipelines.freshness import emptied
     from pipelines.placement import load_placement
+    from pipelines.submitting import start
 
     if dry_run:
         _preview(pipeline, data, profile, overrides)
         return
+    if version and (fresh or pause):
+        raise UserError("A --version is what it is; leave out --fresh and --pause.")
     cluster, place = Cluster(host, namespace), load_placement(placement)
-    chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
-    run = cluster.submit(chosen, parameters, place.pipeline.service_account)
+    chosen, parameters = _version(
+        cluster, version, pipeline, data, profile, overrides, place, image, fresh=fresh, pause=pause
+    )
+    run = start(cluster, chosen, parameters, place.pipeline.service_account)
     _say_links(cluster, run)
+    if "mlflow" not in (run.plugins_output or {}):
+        print(
+            "ganflow: this Kubeflow has no plugin for MLflow: nothing of the run is recorded, no model is registered; "
+            "see infra/README.md, step 5.",
+            file=sys.stderr,
+        )
+    if lost := emptied(cluster, chosen, run.run_id):
+        print(
+            f"ganflow: what {', '.join(lost)} computed is gone from S3, but Kubeflow's cache may still hand it out; "
+            f"if artifacts are missing, or a task misses an input: `ganflow cancel {run.run_id}`, then submit --fresh.",
+            file=sys.stderr,
+        )
+    if pause:
+        typer.echo(
+            f"A task of {pause} that has ended keeps its pod, and its timeout runs: `kubectl -n kubeflow get pods -l "
+            f"pipeline/runid={run.run_id}`, `kubectl -n kubeflow exec -it POD -c main -- sh`; to let it go, there: "
+            "`touch /var/run/argo/ctr/main/after`."
+        )
     if wait:
         _wait(cluster, run.run_id)
 
@@ -112,14 +142,55 @@ def schedule(
 
     called = name or pipeline
     if stop:
-        Cluster(host, namespace).unschedule(called)
+        running = Cluster(host, namespace).unschedule(called)
         typer.echo(f"Schedule {called} ended.")
+        _say_running(running)
         return
     times = _cron(cron)
     cluster, place = Cluster(host, namespace), load_placement(placement)
     chosen, parameters = _version(cluster, version, pipeline, data, profile, overrides, place, image)
-    replaced = cluster.schedule(chosen, parameters, called, place.pipeline.service_account, times)
-    typer.echo(f"Schedule {called}{' replaced' if replaced else ''}: version {chosen.name} at '{cron}'.")
+    bound = cluster.with_parameters(chosen, parameters)
+    running = cluster.schedule(bound, called, place.pipeline.service_account, times)
+    typer.echo(f"Schedule {called}{' replaced' if running is not None else ''}: version {bound.name} at '{cron}'.")
+    _say_running(running or [])
+
+
+def cancel(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `ganflow status` shows it.")],
+    host: Host = None,
+    namespace: Namespace = None,
+) -> None:
+    """End a run on a cluster, wait until it has ended, and end what MLflow has of it.
+
+    Exit codes: 0 it has ended, 1 it has ended but MLflow still has open runs of it, 2 refused.
+    """
+    from pipelines import cancelling
+    from pipelines.cluster import FINAL, Cluster
+
+    cluster = Cluster(host, namespace)
+    with interruptible(f"the run is being ended; `ganflow cancel {run}` watches it again, and tells MLflow."):
+        ending = cancelling.cancel(cluster, run)
+        if ending.vanished:
+            typer.echo(
+                f"The workflow of run {run} is gone, deleted with its schedule or by hand; nothing of it runs, but "
+                f"Kubeflow will show it as {ending.run.state} for ever. Archive it there: {cluster.link(run)}"
+            )
+        elif ending.run.state not in FINAL:
+            typer.echo(
+                f"Run {run} is still {ending.run.state}: its pods do not stop, or its workflow is gone; see "
+                f"`kubectl -n kubeflow get workflows,pods -l pipeline/runid={run}`."
+            )
+        elif ending.before:
+            typer.echo(f"Run {run} has ended before: {ending.run.state}.")
+        else:
+            typer.echo(f"Run {run} has ended: cancelled.")
+        try:
+            killed = cancelling.settle(ending)
+        except UserError as error:
+            left = f"MLflow has open runs of it until `ganflow cancel {run}` is run again."
+            raise TaskFailure(f"{error} {left}") from error
+    if killed:
+        typer.echo(f"MLflow: {killed} of its runs ended as KILLED.")
 
 
 def status(
@@ -145,12 +216,20 @@ def status(
 
 
 def _package(
-    pipeline: str, data: str | None, profile: str, overrides: list[str], place: "PlacementProfile", image: str | None
+    pipeline: str,
+    data: str | None,
+    profile: str,
+    overrides: list[str],
+    place: "PlacementProfile",
+    image: str | None,
+    *,
+    fresh: str = "",
+    pause: str | None = None,
 ) -> "Package":
     from pipelines.package import pack
     from pipelines.pipeline import find
 
-    return pack(find(pipeline), _shared(data), profile, overrides, place, image)
+    return pack(find(pipeline), _shared(data), profile, overrides, place, image, fresh=fresh, pause=pause)
 
 
 def _shared(data: str | None) -> "Source | None":
@@ -195,10 +274,16 @@ def _version(
     overrides: list[str],
     place: "PlacementProfile",
     image: str | None,
+    *,
+    fresh: bool = False,
+    pause: str | None = None,
 ) -> tuple["Version", dict[str, str]]:
     """The uploaded version of that name, else this checkout's, uploaded; and what its run is given."""
+    from pipelines.freshness import now
+
     if name is None:
-        package = _package(pipeline, data, profile, overrides, place, image)
+        since = now() if fresh else cluster.fresh(pipeline)
+        package = _package(pipeline, data, profile, overrides, place, image, fresh=since, pause=pause)
         version = cluster.upload(package)
         typer.echo(f"Version {version.name} of {pipeline} {'uploaded' if version.new else 'is there already'}.")
         return version, package.parameters
@@ -214,6 +299,12 @@ def _cron(given: str | None) -> str:
     if len(fields) != 5:
         raise UserError("Give --cron the five fields minute, hour, day, month and weekday, such as '0 3 * * 1'.")
     return " ".join(["0", *fields])
+
+
+def _say_running(runs: list[str]) -> None:
+    """What a schedule that ended leaves behind."""
+    for run in runs:
+        typer.echo(f"Its run {run} goes on; `ganflow cancel {run}` ends it.")
 
 
 def _say_links(cluster: "Cluster", run: "V2beta1Run") -> None:

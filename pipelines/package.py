@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
 from kfp.compiler import Compiler
+from kfp.dsl import pipeline_context as kfp_pipeline
 from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec
 
 from components.core.errors import UserError
@@ -16,6 +18,9 @@ from components.core.telemetry import environment_tags
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.placement import Placement
+
+FRESH = "fresh"
+"""The tag of a version that says since when Kubeflow's cache counts for it; its description says so, too."""
 
 _COMMIT_CHARACTERS = 12
 _PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
@@ -61,6 +66,9 @@ def pack(
     overrides: list[str],
     placement: Placement,
     image: str | None,
+    *,
+    fresh: str = "",
+    pause: str | None = None,
 ) -> Package:
     """Draw a pipeline, place its tasks, compile it.
 
@@ -71,12 +79,20 @@ def pack(
         overrides: `KEY=VALUE`, of the parameters.
         placement: where the tasks run.
         image: that they run in, pinned by digest.
+        fresh: since when Kubeflow's cache counts: what was computed with another value, it does not find; "" ever.
+        pause: the step whose tasks Argo keeps when they have ended, for people to look at.
 
     Raises:
-        UserError: bad parameters, an image without digest, or what the graph refuses, such as no data.
+        UserError: bad parameters, an image without digest, an unknown step to pause, or what the graph refuses, such as
+            no data.
     """
-    graph = pipeline.graph(pipeline.load(profile, overrides), source, partial(placement.apply, pinned(image)))
+    params = pipeline.load(profile, overrides)
+    if pause and pause not in (steps := pipeline.steps(params)):
+        raise UserError(f"There is no step '{pause}'; choose one of {', '.join(steps)}.")
+    graph = pipeline.graph(params, source, partial(_place, placement, pinned(image), pause))
     _require(graph.pipeline_spec.root.input_definitions, source)
+    if fresh:
+        _begin_cache(graph.pipeline_spec.deployment_spec, fresh)
     # kfp takes this with the decorator, which stands above the function that the placement is applied in.
     config = {"pipelineConfig": placement.pipeline_config()}
     json_format.ParseDict(config, graph.platform_spec.platforms["kubernetes"])
@@ -90,11 +106,46 @@ def pack(
         name=f"{commit}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
         text=text,
         description="; ".join(
-            [f"parameters {profile}", *overrides, f"placement {placement.profile}", f"image {image}"]
+            [
+                f"parameters {profile}",
+                *overrides,
+                f"placement {placement.profile}",
+                *([f"pause {pause}"] if pause else []),
+                f"image {image}",
+                *([f"{FRESH} {fresh}"] if fresh else []),
+            ]
         ),
-        tags={"commit": commit, "profile": profile, "placement": placement.profile},
+        tags={
+            "commit": commit,
+            "profile": profile,
+            "placement": placement.profile,
+            **({FRESH: fresh} if fresh else {}),
+        },
         parameters=source.parameters() if source else {},
     )
+
+
+def _place(placement: Placement, image: str, pause: str | None) -> None:
+    """Place the tasks of the pipeline that is being drawn, and have Argo keep those of one step.
+
+    Argo 4.0.5 knows a pause before and after (cmd/argoexec/commands/emissary.go), not the one on errors that kfp offers
+    beside them. A result from the cache would have no pod to keep.
+    """
+    placement.apply(image)
+    for task in kfp_pipeline.Pipeline.get_default_pipeline().tasks.values():
+        if task.component_spec.name == pause:
+            task.set_debug_pause().set_caching_options(False)
+
+
+def _begin_cache(deployment: Struct, since: str) -> None:
+    """Make all keys of Kubeflow's cache other ones: they hold the command.
+
+    With caching off nothing would be filed, and the next run would find the old entries again (getFingerPrintsAndID in
+    backend/src/v2/driver/cache.go, Execute in backend/src/v2/component/launcher_v2.go, 2.17.0).
+    """
+    for executor in deployment["executors"].values():
+        command = executor["container"]["command"]
+        command[len(command) - 1] += f"\n# {FRESH} {since}\n"
 
 
 def _require(inputs: ComponentInputsSpec, source: Source | None) -> None:

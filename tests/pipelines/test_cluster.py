@@ -10,17 +10,21 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from kfp_server import kfp_server, parse
+from s3 import BUCKET
 from typer.testing import CliRunner
 
 from components.core.errors import UserError
-from pipelines import data, following
+from components.core.telemetry.tracking import Store
+from pipelines import cancelling, data, following, freshness, submitting
 from pipelines.cli import app
 from pipelines.cluster import Cluster
 from pipelines.package import Package
 
 CHECKOUT = Path(__file__).parents[2]
 IMAGE = f"registry.example/ganflow@sha256:{'5' * 64}"
+RECORDED = CHECKOUT / "tests/services/recorded"
 SMOKE = ("--profile", "smoke")
 
 
@@ -33,6 +37,49 @@ def server(monkeypatch):
     with kfp_server() as server:
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.address)
         yield server
+
+
+@pytest.fixture
+def recorded(server, tmp_path, monkeypatch):
+    """A run of a real Kubeflow (tests/services/recorded), and MLflow's runs of it: `recorded(NAME, STATE, MLFLOW)`."""
+    monkeypatch.setattr(cancelling, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(cancelling, "PLUGIN_SECONDS", 0.02)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+    def put(name, state=None, mlflow="RUNNING"):
+        run = parse(json.loads((RECORDED / f"{name}.json").read_text()), "V2beta1Run")
+        if state:
+            run.state, run.state_history = state, []
+        run.finished_at = run.finished_at if run.state == "FAILED" else None
+        with Store(f"sqlite:///{tmp_path}/mlflow.db").client() as client:
+            top = client.create_run("0", run_name="cardiac").info.run_id
+            loop, task = (
+                client.create_run("0", run_name=each, tags={"mlflow.parentRunId": top}).info.run_id
+                for each in ("for-loop-1", "train-egan")
+            )
+            client.set_terminated(loop, "FINISHED")
+            client.set_tag(task, "mlflow.parentRunId", loop)
+            if mlflow != "RUNNING":
+                client.set_terminated(top, mlflow, int(run.finished_at.timestamp() * 1000))
+        run.plugins_output["mlflow"].entries["root_run_id"].value = top
+        server.runs[run.run_id], server.fates[run.run_id] = run, [run.state]
+        return run.run_id
+
+    return put
+
+
+@pytest.fixture
+def in_mlflow(tmp_path):
+    """The states of MLflow's runs by name."""
+
+    def states():
+        with Store(f"sqlite:///{tmp_path}/mlflow.db").client() as client:
+            return {run.info.run_name: run.info.status for run in client.search_runs(["0"])}
+
+    return states
+
+
+KILLED = {"cardiac": "KILLED", "for-loop-1": "FINISHED", "train-egan": "KILLED"}
 
 
 @pytest.fixture
@@ -128,6 +175,120 @@ def test_an_uploaded_version_runs_by_its_name_without_an_image(server, ganflow, 
     assert told == "A --version has its parameters already; leave out --profile and --set."
 
 
+AWAY = (  # what a real plugin said (shared/kubeflow/answers/cli/away-a.txt)
+    "MLflow request GET /api/2.0/mlflow/experiments/get-by-name failed: Get "
+    '"http://mlflow.ganflow.svc.cluster.local:5000/api/2.0/mlflow/experiments/get-by-name?experiment_name=cardiac": '
+    "dial tcp 10.96.92.77:5000: connect: connection refused"
+)
+
+
+def test_a_run_is_started_when_mlflow_is_back(server, ganflow, version, monkeypatch):
+    monkeypatch.setattr(submitting, "PAUSE_SECONDS", 0)
+    server.plugin_failures = [AWAY, AWAY]
+    done = ganflow("submit", "digits", "--version", "v1")
+    (run_id,) = server.runs
+    assert done.exit_code == 0
+    assert f"MLflow: http://mlflow/#/runs/{run_id}" in done.stdout
+    assert done.stderr == "ganflow: Kubeflow cannot reach MLflow; trying for 180 s …\n"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        AWAY,
+        'MLflow config resolution failed; run creation will continue: secrets "kfp-mlflow-credentials" not found',
+        "MLflow API error (HTTP 401, UNAUTHENTICATED): You are not authenticated.",
+    ],
+)
+def test_nothing_is_started_that_mlflow_would_not_record(server, ganflow, version, monkeypatch, problem):
+    monkeypatch.setattr(submitting, "OUTAGE_SECONDS", -1)
+    server.plugin_failures = [problem]
+    refused = ganflow("submit", "digits", "--version", "v1").exception
+    assert (refused.exit_code, server.runs) == (2, {})
+    assert str(refused) == (
+        f"Nothing was started, for MLflow would record nothing of it: Kubeflow's plugin says '{problem.rstrip('.')}'. "
+        "Mend that (`kubectl -n ganflow get pods` shows MLflow's), then submit again."
+    )
+
+
+def test_what_a_kubeflow_without_the_plugin_leaves_out_is_told(server, ganflow, version):
+    server.plugin = False
+    done = ganflow("submit", "digits", "--version", "v1")
+    assert done.exit_code == 0
+    assert "this Kubeflow has no plugin for MLflow: nothing of the run is recorded" in done.stderr
+
+
+def commands(package):
+    """The commands of all containers, which are in the keys of Kubeflow's cache."""
+    specification = next(iter(yaml.safe_load_all(package)))
+    executors = specification["deploymentSpec"]["executors"].values()
+    return [each["container"]["command"] for each in executors]
+
+
+def test_a_fresh_run_shares_no_key_of_the_cache_with_former_ones_and_later_runs_share_its(server, drawing):
+    drawing("submit", "digits", *SMOKE)
+    drawing("submit", "digits", *SMOKE, "--fresh")
+    old, fresh = server.versions.values()
+    since = fresh.tags["fresh"]
+    assert fresh.description == f"{old.description}; fresh {since}"
+    before, after = (commands(server.packages[each.name]) for each in (old, fresh))
+    assert [[*each[:-1], f"{each[-1]}\n# fresh {since}\n"] for each in before] == after
+    assert "is there already" in drawing("submit", "digits", *SMOKE)
+    newest = max(server.runs.values(), key=lambda run: run.created_at)
+    assert newest.pipeline_version_reference.pipeline_version_id == fresh.pipeline_version_id
+    drawing("submit", "digits", *SMOKE, "--set", "digits.dcgan.batch_size=4")
+    changed = list(server.versions.values())[2]
+    assert commands(server.packages[changed.name]) == after
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_submission_says_that_the_cache_names_results_that_are_gone(
+    server, ganflow, version, s3, monkeypatch, emptied
+):
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    package = Package("digits", "v2", server.packages["v1"], f"parameters smoke; placement cpu; image {IMAGE}", {}, {})
+    Cluster(server.address).upload(package)
+    ganflow("submit", "digits", "--version", "v2")
+    (run_id,) = server.runs
+    server.task_details = [detail("acquire", "SUCCEEDED"), detail("executor(0)", "SUCCEEDED")]
+    ganflow("status", run_id, "--wait")
+    monkeypatch.setattr(freshness, "LAUNCHER", Path("launcher.yaml"))
+    Path("launcher.yaml").write_text(f"data: {{defaultPipelineRoot: 's3://{BUCKET}/pipelines-{emptied}'}}")
+    if not emptied:
+        s3.client().put_object(Bucket=BUCKET, Key=f"pipelines-False/digits/{run_id}/acquire/0/raw", Body=b"1")
+    done = ganflow("submit", "digits", "--version", "v2")
+    assert done.exit_code == 0, done.exception
+    told = f"ganflow: what {run_id} computed is gone from S3, but Kubeflow's cache may still hand it out;"
+    assert (told in done.stderr) == emptied
+
+
+def test_the_tasks_of_a_paused_step_keep_their_pods_and_are_not_cached(server, drawing):
+    printed = drawing("submit", "digits", *SMOKE, "--pause", "train-dcgan")
+    (package,) = server.packages.values()
+    specification = next(iter(yaml.safe_load_all(package)))
+    paused = {
+        name.removeprefix("exec-")
+        for name, each in specification["deploymentSpec"]["executors"].items()
+        if {"name": "ARGO_DEBUG_PAUSE_AFTER", "value": "true"} in each["container"]["env"]
+    }
+    dags = [specification["root"], *specification["components"].values()]
+    tasks = [task for each in dags for task in each.get("dag", {}).get("tasks", {}).values()]
+    uncached = {
+        task["componentRef"]["name"].removeprefix("comp-")
+        for task in tasks
+        if not task.get("cachingOptions", {}).get("enableCache")
+    }
+    assert paused == {"train-dcgan"}
+    assert "train-dcgan" in uncached and "train-gan" not in uncached
+    assert "touch /var/run/argo/ctr/main/after" in printed
+
+
+def test_an_unknown_step_to_pause_is_a_sentence(server, ganflow):
+    told = str(ganflow("submit", "digits", *SMOKE, "--pause", "train").exception)
+    assert told.startswith("There is no step 'train'; choose one of acquire, prepare-digits,")
+
+
 @pytest.fixture
 def stored(monkeypatch):
     """Stands in for what `resolve` finds on an S3 server; tests/pipelines/test_data.py has real ones."""
@@ -142,10 +303,42 @@ def test_raw_data_are_parameters_of_the_run_and_other_data_no_other_version(serv
         {"data": "s3://photographs/a", "digest": "digest of s3://photographs/a"},
         {"data": "s3://photographs/b", "digest": "digest of s3://photographs/b"},
     ]
-    ganflow("schedule", "colour", "--version", version.name, "--data", "s3://photographs/c", "--cron", "0 3 * * *")
-    (schedule,) = server.recurring_runs.values()
-    assert schedule.runtime_config.parameters["data"] == "s3://photographs/c"
     told = str(ganflow("submit", "colour", "--version", version.name).exception)
+    assert told == f"Version {version.name} of colour reads data of yours; give --data."
+
+
+@pytest.mark.parametrize("from_checkout", [True, False])
+def test_a_schedules_runs_have_its_data_though_kubeflow_passes_them_none(server, ganflow, stored, from_checkout):
+    ganflow("submit", "colour", *SMOKE, "--data", "s3://photographs/a")
+    (general,) = server.versions.values()
+    words = SMOKE if from_checkout else ("--version", general.name)
+    for cron in ("0 3 * * *", "0 4 * * *"):
+        done = ganflow("schedule", "colour", *words, "--data", "s3://photographs/c", "--cron", cron)
+        assert done.exit_code == 0, done.exception
+    (schedule,) = server.recurring_runs.values()
+    assert schedule.runtime_config is None
+    tick = server.tick(schedule.recurring_run_id)
+    bound = server.versions[tick.pipeline_version_reference.pipeline_version_id]
+    assert set(server.versions) == {general.pipeline_version_id, bound.pipeline_version_id}
+    assert re.fullmatch(f"{general.name}-[0-9a-f]{{8}}", bound.name)
+    assert bound.description == (f"{general.description}; data s3://photographs/c; digest digest of s3://photographs/c")
+    assert bound.tags == general.tags
+    inputs = bound.pipeline_spec["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+    assert {name: each.pop("defaultValue") for name, each in inputs.items()} == {
+        "data": "s3://photographs/c",
+        "digest": "digest of s3://photographs/c",
+    }
+    for each in inputs.values():
+        assert each.pop("isOptional") and each == {"parameterType": "STRING"}
+    for each in general.pipeline_spec["pipeline_spec"]["root"]["inputDefinitions"]["parameters"].values():
+        assert each == {"parameterType": "STRING"}
+    assert bound.pipeline_spec["platform_spec"] == general.pipeline_spec["platform_spec"]
+
+
+def test_a_schedule_without_the_data_that_its_version_reads_is_refused(server, ganflow, stored):
+    ganflow("submit", "colour", *SMOKE, "--data", "s3://photographs/a")
+    (version,) = server.versions.values()
+    told = str(ganflow("schedule", "colour", "--version", version.name, "--cron", "0 3 * * *").exception)
     assert told == f"Version {version.name} of colour reads data of yours; give --data."
 
 
@@ -208,6 +401,15 @@ def test_waiting_gives_up_on_a_server_that_stays_away(server, ganflow, monkeypat
         following.follow(cluster, "some-run")
 
 
+def test_an_upload_that_fails_is_told_with_the_place_where_the_reason_stands(server, ganflow):
+    server.uploads_broken = True
+    told = str(ganflow("submit", "digits", *SMOKE).exception)
+    assert told == (
+        f"Kubeflow Pipelines at {server.address} fails (500: Failed to create a pipeline version); try again, or see "
+        "its log: `kubectl -n kubeflow logs deployment/ml-pipeline`."
+    )
+
+
 def test_a_schedule_runs_a_version_at_cron_times_with_mlflows_experiment(server, ganflow, version):
     done = ganflow("schedule", "digits", "--version", "v1", "--cron", "30 3 * * 1")
     assert done.exit_code == 0, done.output
@@ -228,6 +430,82 @@ def test_a_schedule_of_the_same_name_is_replaced_and_can_be_ended(server, ganflo
     assert server.recurring_runs == {}
     refused = ganflow("schedule", "digits", "--stop").exception
     assert str(refused) == f"There is no schedule 'digits' at {server.address}."
+
+
+def test_a_cancelled_run_ends_with_all_its_runs_in_mlflow(server, ganflow, recorded, in_mlflow):
+    run_id = recorded("run-terminated", "RUNNING")
+    done = ganflow("cancel", run_id)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [f"Run {run_id} has ended: cancelled.", "MLflow: 2 of its runs ended as KILLED."]
+    assert server.runs[run_id].state == "FAILED"
+    assert in_mlflow() == KILLED
+
+
+def test_a_run_that_was_cancelled_elsewhere_is_settled_in_mlflow(ganflow, recorded, in_mlflow):
+    run_id = recorded("run-terminated", mlflow="FAILED")
+    done = ganflow("cancel", run_id)
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"Run {run_id} has ended before: FAILED.")
+    assert in_mlflow() == KILLED
+    assert ganflow("cancel", run_id).stdout.splitlines() == [f"Run {run_id} has ended before: FAILED."]
+
+
+def test_a_run_that_is_being_cancelled_is_waited_for(server, ganflow, recorded):
+    run_id = recorded("run-terminated", "CANCELING")
+    server.fates[run_id] = ["CANCELING", "CANCELING", "FAILED"]
+    assert ganflow("cancel", run_id).stdout.startswith(f"Run {run_id} has ended: cancelled.")
+
+
+def test_a_run_whose_workflow_is_gone_is_ended_in_mlflow_and_told_to_stay_in_kubeflow(
+    server, ganflow, recorded, in_mlflow
+):
+    run_id = recorded("run-schedule-tick-deleted-stays-running")
+    server.vanished.add(run_id)
+    done = ganflow("cancel", run_id)
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.splitlines()[0] == (
+        f"The workflow of run {run_id} is gone, deleted with its schedule or by hand; nothing of it runs, but Kubeflow "
+        f"will show it as CANCELING for ever. Archive it there: {server.address}/#/runs/details/{run_id}"
+    )
+    assert in_mlflow() == KILLED
+
+
+def test_a_run_that_never_ends_is_not_waited_for_for_ever(server, ganflow, recorded, in_mlflow, monkeypatch):
+    monkeypatch.setattr(cancelling, "PATIENCE_SECONDS", 0.05)
+    run_id = recorded("run-schedule-tick-deleted-stays-running", "CANCELING")
+    assert f"Run {run_id} is still CANCELING: its pods do not stop, or" in ganflow("cancel", run_id).stdout
+    assert in_mlflow() == KILLED
+
+
+def test_where_mlflow_is_away_a_cancelled_run_says_so_with_exit_code_1(ganflow, recorded, monkeypatch):
+    run_id = recorded("run-terminated", "RUNNING")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    done = ganflow("cancel", run_id)
+    assert done.stdout.splitlines() == [f"Run {run_id} has ended: cancelled."]
+    assert done.exception.exit_code == 1
+    assert re.fullmatch(
+        r"MLflow at http://127\.0\.0\.1:9 cannot be used; start it or set MLFLOW_TRACKING_URI \(.*\)\. "
+        f"MLflow has open runs of it until `ganflow cancel {run_id}` is run again.",
+        str(done.exception),
+    )
+
+
+def test_to_cancel_an_unknown_run_is_refused(server, ganflow):
+    refused = ganflow("cancel", "0000").exception
+    told = f"Kubeflow Pipelines at {server.address} refuses: Run 0000 not found."
+    assert (refused.exit_code, str(refused)) == (2, told)
+
+
+@pytest.mark.parametrize("words", [("--stop",), ("--version", "v1", "--cron", "0 4 * * *")])
+def test_a_run_of_a_schedule_that_is_ended_or_replaced_goes_on_to_its_end(server, ganflow, version, words):
+    ganflow("schedule", "digits", "--version", "v1", "--cron", "0 3 * * *")
+    (old,) = server.recurring_runs
+    server.tick(old).state = "SUCCEEDED"
+    run = server.tick(old)
+    done = ganflow("schedule", "digits", *words)
+    assert done.stdout.splitlines()[1:] == [f"Its run {run.run_id} goes on; `ganflow cancel {run.run_id}` ends it."]
+    assert old not in server.recurring_runs
+    assert ganflow("status", run.run_id, "--wait").exit_code == 0
+    assert server.runs[run.run_id].state == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("cron", [None, "daily", "0 0 3 * * 1"])

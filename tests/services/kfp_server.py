@@ -27,6 +27,10 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 PLUGIN_INPUTS = {"mlflow": {"experiment_name": str, "experiment_id": str, "disabled": bool}}
 
 
+class UploadFailed(Exception):
+    """What keeps a version from being stored, which only the server's log tells."""
+
+
 class Refused(Exception):
     """An HTTP status and what is wrong."""
 
@@ -78,16 +82,28 @@ class KfpServer:
         address: where it answers.
         token: the only one it takes; None: it asks for none.
         fate: the states that a new run is seen in, one after the other; it stays in the last.
+        fates: the same of single runs.
+        end: the states that a run is seen in after it was terminated.
+        vanished: runs whose workflow is gone: they stay in their state for ever.
         task_details: what a run's tasks look like from its second state on.
+        plugin: whether the API server has MLflow's plugin.
+        plugin_failures: why it cannot make its run, of the runs that are created next.
         broken: how many answers from now on are failures of the server.
+        uploads_broken: whether it cannot keep what is uploaded.
     """
 
     address: str = ""
     token: str | None = None
     multi_user: bool = False
     fate: list[str] = field(default_factory=lambda: ["PENDING", "RUNNING", "SUCCEEDED"])
+    fates: dict[str, list[str]] = field(default_factory=dict)
+    end: list[str] = field(default_factory=lambda: ["CANCELING", "CANCELING", "FAILED"])
+    vanished: set[str] = field(default_factory=set)
     task_details: list[dict[str, Any]] = field(default_factory=list)
+    plugin: bool = True
+    plugin_failures: list[str] = field(default_factory=list)
     broken: int = 0
+    uploads_broken: bool = False
     pipelines: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
@@ -124,9 +140,10 @@ class KfpServer:
         _expect(bool(NAME.fullmatch(query["name"])), "name", query["name"])
         if any(each.name == query["name"] for each in self.versions.values()):
             raise Refused(409, f"Already exist error: The name {query['name']} already exist")
+        if self.uploads_broken:
+            raise UploadFailed
         tags = json.loads(query.get("tags", "{}"))
-        for text in (*tags, *tags.values()):
-            _expect(len(text) <= 20, "tag (at most 20 characters)", text)
+        _check_tags(tags)
         form = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
         (package,) = (part.get_payload(decode=True).decode() for part in form.get_payload())
         documents = specification, platform = tuple(yaml.safe_load_all(package))
@@ -157,20 +174,52 @@ class KfpServer:
         return _keep(self.experiments, experiment.experiment_id, experiment)
 
     def create_run(self, body: bytes, **_: Any) -> Any:
-        run = self._ordered(parse(json.loads(body), "V2beta1Run"))
+        return self._created(self._ordered(parse(json.loads(body), "V2beta1Run")))
+
+    def _created(self, run: Any) -> Any:
         run.run_id, run.state, run.created_at = str(uuid.uuid4()), self.fate[0], datetime.now(UTC)
-        url = api.V2beta1MetadataValue(value=f"http://mlflow/#/runs/{run.run_id}", render_type="URL")
-        run.plugins_output = {"mlflow": api.V2beta1PluginOutput(entries={"run_url": url}, state="PLUGIN_SUCCEEDED")}
+        if self.plugin and self.plugin_failures:
+            failed = api.V2beta1PluginOutput(state="PLUGIN_FAILED", state_message=self.plugin_failures.pop(0))
+            run.plugins_output = {"mlflow": failed}
+        elif self.plugin:
+            url = api.V2beta1MetadataValue(value=f"http://mlflow/#/runs/{run.run_id}", render_type="URL")
+            run.plugins_output = {"mlflow": api.V2beta1PluginOutput(entries={"run_url": url}, state="PLUGIN_SUCCEEDED")}
         return _keep(self.runs, run.run_id, run)
 
     def list_runs(self, query: dict[str, str], **_: Any) -> Any:
-        newest = sorted(self.runs.values(), key=lambda run: run.created_at, reverse=True)
+        runs = [run for run in self.runs.values() if run.experiment_id == query.get("experiment_id", run.experiment_id)]
+        newest = sorted(_filtered(runs, query), key=lambda run: run.created_at, reverse=True)
         return api.V2beta1ListRunsResponse(runs=newest[: int(query["page_size"])])
+
+    def terminate_run(self, run_id: str, **_: Any) -> Any:
+        """RunStore.TerminateRun, then TerminateWorkflow (backend/src/apiserver at 2.17.0)."""
+        run = _known(self.runs, run_id, "Run")
+        if run.state not in ("PENDING", "RUNNING", "PAUSED"):
+            raise Refused(400, f"Invalid input error: Failed to terminate a run {run_id}. Row not found")
+        run.state = "CANCELING"
+        run.state_history = [*(run.state_history or []), api.V2beta1RuntimeStatus(state="CANCELING")]
+        self.fates[run_id], self.seen[run_id] = ["CANCELING"] if run_id in self.vanished else self.end, -1
+        if run_id in self.vanished:
+            patching = "Failed to terminate workflow cardiac-qlhrd due to patching error"
+            raise Refused(
+                500,
+                f"InternalServerError: Failed to terminate run {run_id} due to error terminating its workflow: "
+                f'{patching} after multiple retries: {patching}: workflows.argoproj.io "cardiac-qlhrd" not found',
+            )
+        return {}
+
+    def delete_run(self, run_id: str, **_: Any) -> Any:
+        _known(self.runs, run_id, "Run")
+        del self.runs[run_id]
+        return {}
 
     def get_run(self, run_id: str, **_: Any) -> Any:
         run = _known(self.runs, run_id, "Run")
         turn = self.seen[run_id] = self.seen.get(run_id, -1) + 1
-        run.state = self.fate[min(turn, len(self.fate) - 1)]
+        fate = self.fates.get(run_id, self.fate)
+        run.state = fate[min(turn, len(fate) - 1)]
+        if run.state in ("SUCCEEDED", "FAILED") and run.finished_at is None:
+            run.finished_at = datetime.now(UTC).replace(microsecond=0)
         if turn:
             details = {"task_details": self.task_details}
             run.run_details = parse(json.loads(json.dumps(details, default=str)), "V2beta1RunDetails")
@@ -186,23 +235,53 @@ class KfpServer:
         recurring.recurring_run_id = str(uuid.uuid4())
         return _keep(self.recurring_runs, recurring.recurring_run_id, recurring)
 
-    def delete_recurring_run(self, recurring_run_id: str, **_: Any) -> Any:
+    def disable_recurring_run(self, recurring_run_id: str, **_: Any) -> Any:
+        schedule = _known(self.recurring_runs, recurring_run_id, "RecurringRun")
+        schedule.mode, schedule.status = "DISABLE", "DISABLED"
+        return {}
+
+    def delete_recurring_run(self, recurring_run_id: str, query: dict[str, str], **_: Any) -> Any:
+        """Kubernetes deletes the workflows that a ScheduledWorkflow owns with it, unless they shall be orphans."""
         _known(self.recurring_runs, recurring_run_id, "RecurringRun")
         del self.recurring_runs[recurring_run_id]
+        if query.get("propagation_policy") != "ORPHAN":
+            own = [run for run in self.runs.values() if run.recurring_run_id == recurring_run_id]
+            self.vanished |= {run.run_id for run in own}
+            self.fates |= {run.run_id: [run.state] for run in own}
         return {}
+
+    def tick(self, recurring_run_id: str) -> Any:
+        """The run that a schedule's time brings, as the controller asks for it (crd/controller/scheduledworkflow).
+
+        The parameters of a schedule are not passed on where it names a version and has inputs of plugins: see
+        CreateJob in backend/src/apiserver/resource/resource_manager.go.
+        """
+        schedule = self.recurring_runs[recurring_run_id]
+        names = ("experiment_id", "pipeline_version_reference", "plugins_input", "recurring_run_id", "service_account")
+        given = {name: getattr(schedule, name) for name in names}
+        return self._created(self._ordered(api.V2beta1Run(display_name=f"{schedule.display_name}-1", **given)))
 
     def _ordered(self, asked: Any) -> Any:
         """A run or a recurring one whose references are there, with the parameters and inputs that they take."""
         _known(self.experiments, asked.experiment_id, "Experiment")
         version = _known(self.versions, asked.pipeline_version_reference.pipeline_version_id, "PipelineVersion")
         inputs = version.pipeline_spec["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
-        given = asked.runtime_config.parameters.keys()
+        given = ((asked.runtime_config and asked.runtime_config.parameters) or {}).keys()
         missing = {name for name, each in inputs.items() if not each.get("isOptional") and "defaultValue" not in each}
         _expect(missing <= given <= inputs.keys(), "runtime_config.parameters", sorted(given))
         for plugin, given in (asked.plugins_input or {}).items():
             for key, value in given.items():
                 _expect(isinstance(value, PLUGIN_INPUTS[plugin].get(key, ())), f"plugins_input.{plugin}.{key}", value)
         return asked
+
+
+def _check_tags(tags: dict[str, str]) -> None:
+    """backend/src/apiserver/model/pipeline_tags.go."""
+    _expect(len(tags) <= 20, "tags (at most 20)", len(tags))
+    for key, value in tags.items():
+        _expect(bool(key) and "." not in key, "tag key (not empty, without '.')", key)
+        for text in (key, value):
+            _expect(len(text) <= 63, "tag (at most 63 characters)", text)
 
 
 def _keep(table: dict[str, Any], key: str, model: Any) -> Any:
@@ -241,9 +320,14 @@ ROUTES = {
         "pipelines/upload_version": KfpServer.upload_version,
         "experiments": KfpServer.create_experiment,
         "runs": KfpServer.create_run,
+        "runs/([^/]+):terminate": KfpServer.terminate_run,
         "recurringruns": KfpServer.create_recurring_run,
+        "recurringruns/([^/]+):disable": KfpServer.disable_recurring_run,
     },
-    "DELETE": {"recurringruns/([^/]+)": KfpServer.delete_recurring_run},
+    "DELETE": {
+        "recurringruns/([^/]+)": KfpServer.delete_recurring_run,
+        "runs/([^/]+)": KfpServer.delete_run,
+    },
 }
 
 
@@ -278,6 +362,9 @@ def _handler(server: KfpServer) -> type[BaseHTTPRequestHandler]:
                 status, content = 200, api.ApiClient().sanitize_for_serialization(answer)
             except Refused as error:
                 status, content = error.status, {"code": 3, "message": str(error), "details": []}
+            except UploadFailed:  # writeErrorToResponse in backend/src/apiserver/server/pipeline_upload_server.go
+                text = "Failed to create a pipeline version"
+                status, content = 500, {"error_message": text, "error_details": text}
             data = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -131,7 +131,7 @@ class Journal:
             {
                 "step": step_name,
                 "name": " ".join(words),
-                "params": flatten({**params, **arguments}),
+                "params": {**flatten(params), **_arguments(arguments)},
                 "tags": {
                     "ganflow.step": step_name,
                     "ganflow.fingerprint": fingerprint,
@@ -412,6 +412,17 @@ def _start_courier(journals: Path) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(log)
+
+
+def _arguments(values: Mapping[str, Any]) -> dict[str, str]:
+    """A step's arguments as MLflow's parameters; in a task of Kubeflow, whose plugin logs them too, with its text.
+
+    It logs them as JSON at the task's end (mapToParams in backend/src/v2/common/plugins/mlflow/handler.go, 2.17.0), all
+    or none: MLflow refuses another value of a parameter.
+    """
+    if "MLFLOW_RUN_ID" in os.environ and "KFP_MLFLOW_CONFIG" in os.environ:
+        return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return flatten(values)
 
 
 def _text(value: Any) -> str:

@@ -26,7 +26,7 @@ from ports import free_port
 from components.core.errors import UserError
 from components.core.telemetry import Journal
 from components.core.telemetry.courier import Courier
-from components.core.telemetry.tracking import open_pipeline_run, register_model
+from components.core.telemetry.tracking import end_killed, open_pipeline_run, register_model
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -119,6 +119,35 @@ def test_a_run_id_in_the_environment_beats_the_parent(journals: Path, monkeypatc
     assert "mlflow.parentRunId" not in run.data.tags
 
 
+def test_a_task_of_kubeflow_logs_its_arguments_in_the_words_of_its_plugin(
+    journals: Path, monkeypatch: pytest.MonkeyPatch
+):
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    run_id = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    monkeypatch.setenv("KFP_MLFLOW_CONFIG", "{}")
+    with open_journal(arguments={"fold": 0, "treatment": "gan", "klass": "mâle"}):
+        pass
+    deliver(journals)
+    for name, value in {"fold": "0", "treatment": '"gan"', "klass": '"mâle"'}.items():
+        client.log_param(run_id, name, value)  # as the plugin does; another value would be refused
+    assert the_run().data.params["gamma"] == "0.5"
+    assert the_run().data.tags["ganflow.argument.treatment"] == "gan"
+
+
+def test_a_task_of_a_kubeflow_loop_hangs_below_its_pipeline_run(journals: Path, monkeypatch: pytest.MonkeyPatch):
+    client, ids = MlflowClient(os.environ["MLFLOW_TRACKING_URI"]), [""]
+    for name in ("cardiac", "for-loop-1", "for-loop-2", "train-egan"):
+        tags = {"mlflow.parentRunId": ids[-1]} if ids[-1] else {"kfp.pipeline_run_id": "4acb91e3"}
+        ids.append(client.create_run("0", run_name=name, tags=tags).info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", ids[-1])
+    with open_journal():
+        pass
+    deliver(journals)
+    assert client.get_run(ids[-1]).data.tags["mlflow.parentRunId"] == ids[1]
+    assert client.get_run(ids[-2]).data.tags["mlflow.parentRunId"] == ids[2]
+
+
 def test_what_mlflow_refuses_does_not_hold_up_the_rest(journals: Path, monkeypatch: pytest.MonkeyPatch):
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     run_id = client.create_run("0").info.run_id
@@ -162,6 +191,46 @@ def test_a_pipeline_run_is_one_tree(home: Path, journals: Path, monkeypatch: pyt
     assert set(runs) == {"train-egan fold=0", "train-egan fold=1"}
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.run_id}
     assert {run.info.experiment_id for run in runs.values()} == {parent.experiment_id}
+
+
+@pytest.fixture
+def plugins_tree():
+    """MLflow's runs of a pipeline that was cancelled, as Kubeflow's plugin leaves them: name → id."""
+    client, ended = MlflowClient(os.environ["MLFLOW_TRACKING_URI"]), 1_795_272_050_000
+    ids: dict[str, str] = {}
+
+    def run(name: str, parent: str | None, status: str | None = None, end: int = ended, **tags: str) -> None:
+        own = tags | ({"mlflow.parentRunId": ids[parent]} if parent else {})
+        ids[name] = client.create_run("0", run_name=name, tags=own).info.run_id
+        if status:
+            client.set_terminated(ids[name], status, end)
+
+    run("cardiac", None, "FAILED")
+    run("prepare", "cardiac", "FINISHED", ended - 9000)
+    run("collapsed", "cardiac", "FAILED", ended - 5000)
+    run("sentence", "cardiac", "FAILED", **{"ganflow.error": "images/3.mha: is cut short."})
+    run("evaluate", "cardiac", "FAILED")
+    run("for-loop-1", "cardiac", "FINISHED", ended - 8000)
+    run("train-egan", "for-loop-1")
+    run("for-loop-2", "for-loop-1", "FINISHED", ended - 8000)
+    run("synthesize", "for-loop-2")
+    return ids, ended
+
+
+def test_what_a_cancelled_pipeline_run_left_open_is_killed_below_loops_too(plugins_tree: tuple[dict[str, str], int]):
+    ids, ended = plugins_tree
+    assert end_killed(os.environ["MLFLOW_TRACKING_URI"], ids["cardiac"], ended) == 4
+    runs = {run.info.run_name: run.info for run in all_runs()}
+    killed = {name for name, info in runs.items() if info.status == "KILLED"}
+    assert killed == {"cardiac", "evaluate", "train-egan", "synthesize"}
+    assert {runs[name].end_time for name in killed} == {ended}
+    assert {name for name, info in runs.items() if info.status == "FAILED"} == {"collapsed", "sentence"}
+
+
+def test_of_a_pipeline_run_that_was_not_cancelled_only_open_runs_are_killed(plugins_tree: tuple[dict[str, str], int]):
+    ids, _ = plugins_tree
+    assert end_killed(os.environ["MLFLOW_TRACKING_URI"], ids["cardiac"]) == 2
+    assert {run.info.run_name for run in all_runs() if run.info.status == "KILLED"} == {"train-egan", "synthesize"}
 
 
 STEP = """

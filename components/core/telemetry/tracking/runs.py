@@ -1,14 +1,21 @@
 """Runs of MLflow that a runner asks for: a pipeline run's own, and what finished ones wrote."""
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from components.core.errors import UserError
 from components.core.telemetry.environment import environment_tags, journals_dir, shown, tracking_uri
 from components.core.telemetry.journal import PIPELINE, Journal, Status, flatten
 from components.core.telemetry.tracking.store import Refused, Store, answering, impatient
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_OPEN = ("RUNNING", "SCHEDULED")
 
 _WORKFLOW = "workflowType=machine_learning"  # or MLflow's pages open on traces of language models
 
@@ -105,3 +112,50 @@ def find_output(experiment: str, fingerprint: str) -> str | None:
         wanted = f"tags.`ganflow.fingerprint` = '{fingerprint}' and attributes.status = 'FINISHED'"
         runs = client.search_runs([found.experiment_id], wanted, max_results=1) if found else []
         return runs[0].data.tags.get("ganflow.output") if runs else None
+
+
+def end_killed(uri: str, run_id: str, ended: int | None = None, seconds: float = 0.0) -> int:
+    """End as KILLED what is still open of a pipeline run, with all that lies below it; returns how many runs.
+
+    Kubeflow's plugin ends a run that was cancelled as failed, and nothing below a loop, whose own run is finished from
+    its first moment (syncNestedRuns in backend/src/apiserver/plugins/mlflow/run_start.go, 2.17.0).
+
+    Args:
+        uri: of the tracking store.
+        run_id: of the pipeline run, in MLflow.
+        ended: where it was cancelled, when that was, in milliseconds since 1970: what the plugin ended as failed at
+            this very time was killed, too.
+        seconds: how long to wait for the plugin, which has the last word on the pipeline's own run.
+
+    Raises:
+        UserError: the tracking server does not answer within about 10 s, or refuses.
+    """
+    with answering(uri), impatient():
+        deadline = time.monotonic() + seconds
+        while True:
+            with Store(uri).client() as client:
+                runs = list(_tree(client, client.get_run(run_id)))
+                if runs[0].info.status not in _OPEN or time.monotonic() > deadline:
+                    killed = [run.info for run in runs if _is_killed(run, ended)]
+                    for info in killed:
+                        client.set_terminated(info.run_id, "KILLED", ended or int(time.time() * 1000))
+                    return len(killed)
+            time.sleep(1)
+
+
+def _tree(client: "MlflowClient", top: Any) -> Iterator[Any]:
+    """A run, and all that lie below it."""
+    yield top
+    wanted, token = f"tags.`mlflow.parentRunId` = '{top.info.run_id}'", None
+    while True:
+        page = client.search_runs([top.info.experiment_id], wanted, page_token=token)
+        for run in page:
+            yield from _tree(client, run)
+        token = page.token
+        if not token:
+            return
+
+
+def _is_killed(run: Any, ended: int | None) -> bool:
+    by_plugin = run.info.status == "FAILED" and ended is not None and run.info.end_time == ended
+    return run.info.status in _OPEN or (by_plugin and "ganflow.error" not in run.data.tags)

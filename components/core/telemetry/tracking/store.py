@@ -27,6 +27,8 @@ POINTS_PER_CALL = 1000
 # MLflow's pages open on traces of language models unless told that models are trained here.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
+_PARENT, _KUBEFLOW = "mlflow.parentRunId", "kfp.pipeline_run_id"
+
 _PAIRS_PER_CALL = 100  # its limit of parameters, and of tags
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 8000
 _LOCK_SECONDS = 60.0
@@ -114,11 +116,12 @@ class Store:
         with self.client() as client:
             if run_id := start.get("run_id"):
                 client.update_run(run_id, status="RUNNING")
+                _leave_loop(client, run_id)
                 return run_id
             experiment = start.get("experiment_id") or _experiment_id(client, start["experiment"])
             tags = {"ganflow.journal": start["journal"]}
             if start.get("parent"):
-                tags["mlflow.parentRunId"] = start["parent"]
+                tags[_PARENT] = start["parent"]
             known = client.search_runs([experiment], f"tags.`ganflow.journal` = '{start['journal']}'", max_results=1)
             run = known[0] if known else client.create_run(experiment, start["time"], tags, start["name"])
             return run.info.run_id
@@ -237,6 +240,21 @@ def _experiment_id(client: "MlflowClient", name: str) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by somebody else, in this moment
             raise
     return client.get_experiment_by_name(name).experiment_id
+
+
+def _leave_loop(client: "MlflowClient", run_id: str) -> None:
+    """Hang a run of a Kubeflow task right below its pipeline's.
+
+    Kubeflow's plugin puts the tasks of a loop below a run of the loop's own, which is finished from its first moment,
+    and so ends none of those that were killed (DAG in backend/src/v2/driver/dag.go; syncNestedRuns in
+    backend/src/apiserver/plugins/mlflow/run_start.go, 2.17.0).
+    """
+    parent = first = client.get_run(run_id).data.tags.get(_PARENT)
+    while parent:
+        top, tags = parent, client.get_run(parent).data.tags
+        parent = tags.get(_PARENT)
+    if first and top != first and _KUBEFLOW in tags:
+        client.set_tag(run_id, _PARENT, top)
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
