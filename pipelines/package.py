@@ -77,6 +77,7 @@ def pack(
     """
     graph = pipeline.graph(pipeline.load(profile, overrides), source, partial(placement.apply, pinned(image)))
     _require(graph.pipeline_spec.root.input_definitions, source)
+    placement.limit_loops(graph.pipeline_spec)
     # kfp takes this with the decorator, which stands above the function that the placement is applied in.
     config = {"pipelineConfig": placement.pipeline_config()}
     json_format.ParseDict(config, graph.platform_spec.platforms["kubernetes"])

@@ -20,6 +20,7 @@ from pipelines.quantities import Duration, Quantity, amount, cpu_text, memory_te
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 FILE = Path("infra/placement.yaml")
 
@@ -121,8 +122,9 @@ class TaskRules(Rules):
 
 
 class Layers(Section):
-    """Rules for every step, for those that train, and for single ones."""
+    """Rules for loops, for every step, for those that train, and for single ones."""
 
+    parallelism: int | None = Field(None, ge=1, description="turns of a loop at once")
     every: Rules = Rules()
     training: Rules = Rules()
     steps: dict[str, Rules] = Field(default_factory=dict)
@@ -159,11 +161,12 @@ class PlacementFile(Layers):
 
 @dataclass(frozen=True)
 class Placement:
-    """One profile of the file: what all tasks share, and each step's own rules by its name."""
+    """One profile of the file: what all tasks share, each step's own rules by its name, and the turns of loops."""
 
     profile: str
     pipeline: PipelineRules
     steps: Mapping[str, TaskRules]
+    parallelism: int | None
 
     def apply(self, image: str) -> None:
         """Configure every task of the pipeline that is being drawn, to run in `image`."""
@@ -174,6 +177,18 @@ class Placement:
             task.set_env_variable("GANFLOW_IMAGE", image)
             _share(task, self.pipeline)
             _place(task, self.steps[task.component_spec.name], self.pipeline.deadline)
+
+    def limit_loops(self, specification: "PipelineSpec") -> None:
+        """Let each loop run no more than `parallelism` turns at once.
+
+        KFP's backend (2.17.0) makes that the `parallelism` of an Argo template (v2/compiler/argocompiler/dag.go,
+        `iteratorTask`), and Argo (4.0.5) holds back the turn that would be one too many
+        (workflow/controller/operator.go, `checkParallelism`); loops within loops have limits of their own.
+        """
+        for component in (specification.root, *specification.components.values()):
+            for task in component.dag.tasks.values():
+                if self.parallelism and task.WhichOneof("iterator"):
+                    task.iterator_policy.parallelism_limit = self.parallelism
 
     def pipeline_config(self) -> dict[str, int]:
         """The pipeline's own part of its platform specification, in Kubeflow's words."""
@@ -196,7 +211,8 @@ def load_placement(profile: str) -> Placement:
     _check_names(path, tree, file, known)
     # The profiles that are not asked for are checked too: a mistake in one shows when it is made.
     complete = {name: _complete(path, tree, file, name, known) for name in file.profiles}
-    return Placement(profile, file.pipeline, complete[profile])
+    parallelism = file.profiles[profile].parallelism or file.parallelism
+    return Placement(profile, file.pipeline, complete[profile], parallelism)
 
 
 def needs_here(steps: Mapping[str, tuple[Step, Section]]) -> dict[str, Need]:
