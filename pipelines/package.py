@@ -13,6 +13,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec
 
 from components.core.errors import UserError
 from components.core.telemetry import environment_tags
+from pipelines import one_pod
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.placement import Placement
@@ -75,7 +76,11 @@ def pack(
     Raises:
         UserError: bad parameters, an image without digest, or what the graph refuses, such as no data.
     """
-    graph = pipeline.graph(pipeline.load(profile, overrides), source, partial(placement.apply, pinned(image)))
+    params, place = pipeline.load(profile, overrides), partial(placement.apply, pinned(image))
+    if placement.one_pod:
+        graph = one_pod.graph(pipeline, params, profile, source, place)
+    else:
+        graph = pipeline.graph(params, source, place)
     _require(graph.pipeline_spec.root.input_definitions, source)
     placement.limit_loops(graph.pipeline_spec)
     # kfp takes this with the decorator, which stands above the function that the placement is applied in.

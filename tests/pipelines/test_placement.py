@@ -117,7 +117,7 @@ def test_what_is_no_yaml_and_a_key_given_twice_are_told_with_their_line(write):
 
 
 def test_an_unknown_profile_lists_the_known():
-    with pytest.raises(UserError, match=r"^There is no placement 'tpu'; choose one of cpu, gpu, spot\.$"):
+    with pytest.raises(UserError, match=r"^There is no placement 'tpu'; choose one of cpu, gpu, spot, one-pod\.$"):
         load_placement("tpu")
 
 
@@ -144,6 +144,42 @@ def test_every_loop_is_limited_as_the_profile_says_or_else_the_file_or_else_not(
     write("profiles:\n  cpu: {}", "parallelism: 3\nprofiles:\n  cpu: {parallelism: 2}")
     assert limits("cardiac", "gpu") == [{"parallelismLimit": 3}] * 3
     assert limits("cardiac", "cpu") == [{"parallelismLimit": 2}] * 3
+
+
+@pytest.mark.parametrize("name", ["cardiac", "colour"])
+def test_one_pod_is_one_task_with_a_disk_of_its_own_that_no_cache_answers(name):
+    source = SOURCES[name]
+    package = pack(find(name), source, "smoke", [], load_placement("one-pod"), IMAGE)
+    specification, platform = yaml.safe_load_all(package.text)
+    ((label, executor),) = specification["deploymentSpec"]["executors"].items()
+    ((_, task),) = specification["root"]["dag"]["tasks"].items()
+    assert (package.pipeline, specification["pipelineInfo"]["name"]) == (name, name)
+    assert task["cachingOptions"] == {}
+    assert task["retryPolicy"]["maxRetryCount"] == 2
+    data = {key for key, value in task["inputs"]["parameters"].items() if "componentInputParameter" in value}
+    assert data == ({"source", "digest"} if source else set())
+    assert package.parameters == (source.parameters() if source else {})
+    assert executor["container"]["resources"]["resourceMemoryLimit"] == "16Gi"
+    configuration = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
+    assert configuration["activeDeadlineSeconds"] == "86400"
+    assert {each["mountPath"] for each in configuration["emptyDirMounts"]} == {"/dev/shm", "/ganflow"}
+    assert {"name": "GANFLOW_HOME", "value": "/ganflow"} in executor["container"]["env"]
+
+
+def test_what_the_one_pod_cannot_hold_is_told_with_its_line(write):
+    line = write(
+        "      memory: {request: 8Gi, limit: 16Gi}\n      shm: 2Gi",
+        "      memory: {request: 8Gi, limit: 16Gi}\n      shm: 16Gi",
+    )
+    with pytest.raises(UserError) as error:
+        load_placement("one-pod")
+    told = f"{FILE}:{line}: one-pod in profile one-pod: shm: shm counts as memory and must be below its limit."
+    assert told in str(error.value).splitlines()
+
+
+def test_what_a_graph_refuses_is_refused_for_one_pod_too():
+    with pytest.raises(UserError, match="The colour pipeline brings no photographs of its own"):
+        pack(find("colour"), None, "smoke", [], load_placement("one-pod"), IMAGE)
 
 
 @pytest.mark.parametrize("image", [None, "", "ganflow", "ganflow:1.0", "ganflow@sha256:55", "a b@sha256:" + "5" * 64])
