@@ -145,20 +145,29 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
                 synthetic = synthetic.outputs["images"]
                 refined = refinement.refine(**fixed["refine"], **here, synthetic=synthetic).outputs["images"]
 
-                with dsl.ParallelFor(NETWORKS, name="network") as network:
-                    trial = {**fixed["classify"], **here, "network": network}
-                    trials = {
-                        **{name: classification.classify(**trial, training_set=name) for name in ("none", "classic")},
-                        "egan": classification.classify(**trial, training_set="egan", generated=synthetic),
-                        "simgan": classification.classify(**trial, training_set="simgan", generated=refined),
-                        **{name: classification.classify(**trial, training_set=name) for name in controls},
-                    }
-                    sources = {"synthetic": synthetic, "refined": refined}
-                    sweeping = {**fixed["sweep"], **here, "network": network}
-                    sweeps = {
-                        name: classification.sweep(**sweeping, images=name, generated=sources[name])
-                        for name in params.sweep.images
-                    }
+                # No loop over networks: to Kubeflow a loop is a graph with drivers of its own, which waits for all that
+                # anything in it needs. What all runs have comes first, lest a control less rename the others' tasks.
+                generated = {
+                    "none": {},
+                    "classic": {},
+                    "egan": {"generated": synthetic},
+                    "simgan": {"generated": refined},
+                }
+                trials = {
+                    f"{network}_{name}": classification.classify(
+                        **fixed["classify"], **here, network=network, training_set=name, **read
+                    ).outputs["trial"]
+                    for name, read in (generated | {name: {} for name in controls}).items()
+                    for network in NETWORKS
+                }
+                sources = {"synthetic": synthetic, "refined": refined}
+                sweeps = {
+                    f"{network}_{name}_sweeps": classification.sweep(
+                        **fixed["sweep"], **here, network=network, images=name, generated=sources[name]
+                    ).outputs["points"]
+                    for name in params.sweep.images
+                    for network in NETWORKS
+                }
 
                 gathered = evaluation.gather(
                     **fixed["gather"],
@@ -166,8 +175,8 @@ def graph(params: CardiacParams, source: Source | None, place: Place = nowhere) 
                     generators=dsl.Collected(egan.outputs["generator"]),
                     synthetic=synthetic,
                     refined=refined,
-                    **{name: dsl.Collected(each.outputs["trial"]) for name, each in trials.items()},
-                    **{f"{name}_sweeps": dsl.Collected(each.outputs["points"]) for name, each in sweeps.items()},
+                    **trials,
+                    **sweeps,
                 )
 
             folds = dsl.Collected(gathered.outputs["gathered"])

@@ -99,6 +99,14 @@ def step(
     typer.echo(f"{name} wrote {arguments['out']} (digest {facts['digest'][:12]}).")
 
 
+@app.command(hidden=True)
+def pod(told: Annotated[str, typer.Argument(help="As JSON, what `pipelines.pod.run_in_pod` takes.")]) -> None:
+    """Run a pipeline in the one pod of a cluster's run; what the task of `--placement one-pod` calls."""
+    from pipelines.pod import run_in_pod
+
+    run_in_pod(**json.loads(told))
+
+
 @app.command()
 def params(
     pipeline: PipelineName,

@@ -15,6 +15,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import ComponentInputsSpec
 
 from components.core.errors import UserError
 from components.core.telemetry import environment_tags
+from pipelines import one_pod
 from pipelines.data import Source
 from pipelines.pipeline import Pipeline
 from pipelines.placement import Placement
@@ -87,10 +88,17 @@ def pack(
             no data.
     """
     params = pipeline.load(profile, overrides)
+    if pause and placement.one_pod:
+        raise UserError(f"--placement {placement.profile} has one task for all steps; give --pause with another.")
     if pause and pause not in (steps := pipeline.steps(params)):
         raise UserError(f"There is no step '{pause}'; choose one of {', '.join(steps)}.")
-    graph = pipeline.graph(params, source, partial(_place, placement, pinned(image), pause))
+    place = partial(_place, placement, pinned(image), pause)
+    if placement.one_pod:
+        graph = one_pod.graph(pipeline, params, profile, source, place)
+    else:
+        graph = pipeline.graph(params, source, place)
     _require(graph.pipeline_spec.root.input_definitions, source)
+    placement.limit_loops(graph.pipeline_spec)
     if fresh:
         _begin_cache(graph.pipeline_spec.deployment_spec, fresh)
     # kfp takes this with the decorator, which stands above the function that the placement is applied in.

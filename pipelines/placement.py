@@ -20,8 +20,15 @@ from pipelines.quantities import Duration, Quantity, amount, cpu_text, memory_te
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 FILE = Path("infra/placement.yaml")
+
+ONE_POD = "one-pod"
+"""What stands for a step where all run in one pod."""
+
+STATE = "/ganflow"
+"""Where the one pod of a run keeps its state folder."""
 
 Keys = tuple[str | int, ...]
 """The keys that lead to a place in the file."""
@@ -121,11 +128,18 @@ class TaskRules(Rules):
 
 
 class Layers(Section):
-    """Rules for every step, for those that train, and for single ones."""
+    """Rules for loops, for every step, for those that train, and for single ones."""
 
+    parallelism: int | None = Field(None, ge=1, description="turns of a loop at once")
     every: Rules = Rules()
     training: Rules = Rules()
     steps: dict[str, Rules] = Field(default_factory=dict)
+
+
+class Profile(Layers):
+    """A placement, by its name."""
+
+    one_pod: bool = Field(False, description="all steps run in one pod; what `every` says is said of it")
 
 
 class PipelineRules(Section):
@@ -154,26 +168,52 @@ class PlacementFile(Layers):
 
     here: Memory
     pipeline: PipelineRules
-    profiles: dict[str, Layers]
+    profiles: dict[str, Profile]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One profile of the file: what all tasks share, and each step's own rules by its name."""
+    """One profile of the file.
+
+    Attributes:
+        profile: its name.
+        pipeline: what all tasks share.
+        steps: each step's own rules, by its name.
+        one_pod: the rules of the pod that runs all steps, None where each task has its own.
+        parallelism: turns of a loop at once, None where they are not limited.
+    """
 
     profile: str
     pipeline: PipelineRules
     steps: Mapping[str, TaskRules]
+    one_pod: TaskRules | None
+    parallelism: int | None
 
     def apply(self, image: str) -> None:
         """Configure every task of the pipeline that is being drawn, to run in `image`."""
+        from kfp import kubernetes
         from kfp.dsl.pipeline_context import Pipeline
 
         for task in Pipeline.get_default_pipeline().tasks.values():
             task.set_container_image(image)
             task.set_env_variable("GANFLOW_IMAGE", image)
             share(task, self.pipeline)
-            _place(task, self.steps[task.component_spec.name], self.pipeline.deadline)
+            _place(task, self.one_pod or self.steps[task.component_spec.name], self.pipeline.deadline)
+            if self.one_pod:  # it writes more than a step, and no more than its node has
+                kubernetes.empty_dir_mount(task, "ganflow", STATE)
+                task.set_env_variable("GANFLOW_HOME", STATE)
+
+    def limit_loops(self, specification: "PipelineSpec") -> None:
+        """Let each loop run no more than `parallelism` turns at once.
+
+        KFP's backend (2.17.0) makes that the `parallelism` of an Argo template (v2/compiler/argocompiler/dag.go,
+        `iteratorTask`), and Argo (4.0.5) holds back the turn that would be one too many
+        (workflow/controller/operator.go, `checkParallelism`); loops within loops have limits of their own.
+        """
+        for component in (specification.root, *specification.components.values()):
+            for task in component.dag.tasks.values():
+                if self.parallelism and task.WhichOneof("iterator"):
+                    task.iterator_policy.parallelism_limit = self.parallelism
 
     def pipeline_config(self) -> dict[str, int]:
         """The pipeline's own part of its platform specification, in Kubeflow's words.
@@ -203,7 +243,9 @@ def load_placement(profile: str) -> Placement:
     _check_names(path, tree, file, known)
     # The profiles that are not asked for are checked too: a mistake in one shows when it is made.
     complete = {name: _complete(path, tree, file, name, known) for name in file.profiles}
-    return Placement(profile, file.pipeline, complete[profile])
+    steps, one_pod = complete[profile]
+    parallelism = file.profiles[profile].parallelism or file.parallelism
+    return Placement(profile, file.pipeline, steps, one_pod, parallelism)
 
 
 def needs_here(steps: Mapping[str, tuple[Step, Section]]) -> dict[str, Need]:
@@ -309,32 +351,42 @@ def _check_names(path: Path, tree: CommentedMap, file: PlacementFile, known: Map
 
 def _complete(
     path: Path, tree: CommentedMap, file: PlacementFile, profile: str, known: Mapping[str, Step]
-) -> dict[str, TaskRules]:
-    """Each step's rules in a profile; of what the file says of a step, the last word counts."""
+) -> tuple[dict[str, TaskRules], TaskRules | None]:
+    """Each step's rules in a profile, and the one pod's; of what the file says of them, the last word counts."""
     rules, problems = {}, []
-    for step in known.values():
-        layers = _layers(file, profile, step)
+    named = {step.name: list(_layers(file, profile, step)) for step in known.values()}
+    if file.profiles[profile].one_pod:
+        named[ONE_POD] = list(_every(file, profile))
+    for who, layers in named.items():
         said = {name: (value, place) for place, layer in layers for name, value in layer if value is not None}
         try:
-            rules[step.name] = TaskRules(**{name: value for name, (value, _) in said.items()})
+            rules[who] = TaskRules(**{name: value for name, (value, _) in said.items()})
         except ValidationError as error:
             for each in error.errors():
                 name = each["loc"][0] if each["loc"] else each["type"]
                 line = _line(tree, (*said[name][1], name) if name in said else ("profiles", profile))
                 problem = "is missing" if each["type"] == "missing" else each["msg"]
-                problems.append(f"{path}:{line}: {step.name} in profile {profile}: {name}: {problem}.")
+                problems.append(f"{path}:{line}: {who} in profile {profile}: {name}: {problem}.")
     if problems:
         raise UserError("\n".join(problems))
-    return rules
+    return rules, rules.pop(ONE_POD, None)
 
 
 def _layers(file: PlacementFile, profile: str, step: Step) -> Iterator[tuple[Keys, Rules]]:
     """What the file says of a step, and where: the more general first, and before a profile's word on the same."""
-    both: list[tuple[Keys, Layers]] = [((), file), (("profiles", profile), file.profiles[profile])]
-    yield from (((*place, "every"), layers.every) for place, layers in both)
+    yield from _every(file, profile)
     if issubclass(step.section, TrainingSection):
-        yield from (((*place, "training"), layers.training) for place, layers in both)
-    yield from (((*place, "steps", step.name), layers.steps.get(step.name, Rules())) for place, layers in both)
+        yield from (((*place, "training"), layers.training) for place, layers in _both(file, profile))
+    for place, layers in _both(file, profile):
+        yield (*place, "steps", step.name), layers.steps.get(step.name, Rules())
+
+
+def _every(file: PlacementFile, profile: str) -> Iterator[tuple[Keys, Rules]]:
+    return (((*place, "every"), layers.every) for place, layers in _both(file, profile))
+
+
+def _both(file: PlacementFile, profile: str) -> list[tuple[Keys, Layers]]:
+    return [((), file), (("profiles", profile), file.profiles[profile])]
 
 
 def _line(tree: CommentedMap, place: Keys) -> int:

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from kfp import local
 from kfp.local import task_dispatcher
-from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+from kfp.local.orchestrator import dag_orchestrator, enhanced_dag_orchestrator, task_executor
 from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
 from kfp.local.status import Status
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig
@@ -28,6 +28,7 @@ from components.core.storage.state import make_folder
 from components.core.telemetry import WARNING
 from pipelines.cleaning import CACHE, RESULTS, results_in_use, touch_results
 from pipelines.machine import Machine, Need
+from pipelines.walking import run_dag
 
 ExecutorSpec = PipelineDeploymentConfig.ExecutorSpec
 
@@ -222,9 +223,8 @@ def _watched(
 ) -> Iterator[None]:
     """Watch and bound the tasks of `kfp.local`, which has no hooks for either (2.17).
 
-    The three functions below stand in for its entry points: every task passes through `execute_single_task`, a task
-    that no cache answers also through `run_single_task_implementation`; `ParallelExecutor` bounds a loop to two
-    iterations, whatever the machine.
+    The two functions below stand in for its entry points: every task passes through `execute_single_task`, a task that
+    no cache answers also through `run_single_task_implementation`. Graphs are walked by `walking.run_dag`.
     """
     machine = Machine.this()
     execute, dispatch = task_executor.execute_single_task, task_dispatcher.run_single_task_implementation
@@ -264,15 +264,11 @@ def _watched(
             finally:
                 task.seconds = time.monotonic() - task.started
 
-    class Executor(enhanced_dag_orchestrator.ParallelExecutor):
-        def __init__(self, max_workers: int | None = None) -> None:
-            super().__init__(max_workers)
-            self.max_workers = self.conservative_max = machine.cpus
-
     with (
         patch.object(task_executor, "execute_single_task", watched_execute),
         patch.object(task_dispatcher, "run_single_task_implementation", watched_dispatch),
-        patch.object(enhanced_dag_orchestrator, "ParallelExecutor", Executor),
+        patch.object(dag_orchestrator, "run_dag", run_dag),  # where there is no loop
+        patch.object(enhanced_dag_orchestrator, "run_enhanced_dag", run_dag),
     ):
         yield
 

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,6 +23,7 @@ from components.core.telemetry import journals_dir, leaves, shown, tracking_uri
 from components.core.telemetry.courier import Courier
 from components.core.telemetry.tracking import PipelineRun, open_pipeline_run
 from pipelines.data import Source, resolve
+from pipelines.machine import Need
 from pipelines.pipeline import REGISTERS, Pipeline
 from pipelines.placement import needs_here
 from pipelines.runners import Runner, Task, Watch, run_locally
@@ -28,6 +31,31 @@ from pipelines.view import RunView, plain_console, warnings
 
 USER_ERROR = re.compile(r"components\.core\.[\w.]+\.(UserError|TaskFailure|Collapse|Changed): ")
 """Begins the last line of a task that ended by a sentence."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a session runs.
+
+    Attributes:
+        pipeline: the system.
+        params: its section of `params.yaml`.
+        profile: that the parameters came from.
+        source: the raw data, None where the pipeline brings its own.
+        data: what people call them.
+        title: of the run in MLflow.
+        needs: what the tasks of each step take of the machine.
+        run_id: the run in MLflow that stands for it, where it is there already.
+    """
+
+    pipeline: Pipeline
+    params: Any
+    profile: str
+    source: Source | None
+    data: str
+    title: str
+    needs: Mapping[str, Need]
+    run_id: str | None = None
 
 
 def run_session(
@@ -40,34 +68,49 @@ def run_session(
     *,
     as_json: bool = False,
 ) -> None:
-    """Run a pipeline on this machine, write its report into `out`, and say where to look next.
+    """Run a pipeline on this machine as `ganflow run` asks for it; see `run_job`.
 
     Args:
         data: what `pipelines.data.resolve` takes; without it the pipeline brings its own.
-        out: a folder that is new, empty or a report of before.
-        as_json: what is said is said in JSON, of a run that failed or was ended, too.
 
     Raises:
-        UserError: bad parameters, no tracking server, or an `out` that may not be replaced.
-        TaskFailure: a task's own message.
-        KeyboardInterrupt: a signal ended the run.
+        UserError: also for bad parameters.
     """
     params = pipeline.load(profile, overrides)
     source = resolve(data, here=True) if data else None
-    if source is None:
-        params = pipeline.settle(params)
-    _check_out(out, source)
-    graph, needs = pipeline.graph(params, source), needs_here(pipeline.steps(params))
-    os.environ.pop("GANFLOW_IMAGE", None)  # it is not this process's; the runner tells it those tasks whose it is
     names = [Path(data).absolute().name] if data else []
     changes = [each.removeprefix(f"{pipeline.name}.") for each in overrides]
     title = " ".join([pipeline.name, profile, *names, *changes])
+    os.environ.pop("GANFLOW_IMAGE", None)  # it is not this process's; the runner tells it those tasks whose it is
+    job = Job(pipeline, params, profile, source, "".join(names), title, needs_here(pipeline.steps(params)))
+    run_job(job, out, runner, as_json=as_json)
+
+
+def run_job(job: Job, out: Path, runner: Runner, *, as_json: bool = False) -> Watch:
+    """Run a pipeline on this machine, write its report into `out`, and say where to look next; returns its tasks.
+
+    Args:
+        job: what to run.
+        out: a folder that is new, empty or a report of before.
+        runner: where tasks are executed.
+        as_json: what is said is said in JSON, of a run that failed or was ended, too.
+
+    Raises:
+        UserError: what the graph refuses, no tracking server, or an `out` that may not be replaced.
+        TaskFailure: a task's own message.
+        KeyboardInterrupt: a signal ended the run.
+    """
+    pipeline, source = job.pipeline, job.source
+    params = job.params if source else pipeline.settle(job.params)
+    _check_out(out, source)
+    graph = pipeline.graph(params, source)
     watch = Watch()
     # Signals wait from the run's first moment in MLflow until its last; while the rest is delivered they end this.
     with contextlib.ExitStack() as until_delivered, deferred() as signals:
-        parent = open_pipeline_run(pipeline.name, title, params.model_dump(mode="json"), {"ganflow.profile": profile})
+        tags = {"ganflow.profile": job.profile}
+        parent = open_pipeline_run(pipeline.name, job.title, params.model_dump(mode="json"), tags, job.run_id)
         if source:
-            parent.journal.dataset(names[0], source.digest, source.uri, {})
+            parent.journal.dataset(job.data, source.digest, source.uri, {})
         environment = os.environ | parent.environment() | {"GANFLOW_HOME": str(state_dir())}
         environment.pop("MLFLOW_RUN_ID", None)  # else every task would log into that one run
         until_delivered.enter_context(patch.dict(os.environ, environment, clear=True))
@@ -75,7 +118,7 @@ def run_session(
         try:
             with RunView(watch, journals_dir()):
                 local = Path(source.uri) if source and source.is_local else None
-                run_locally(graph, watch, runner, local, needs=needs.__getitem__, signals=signals)
+                run_locally(graph, watch, runner, local, needs=job.needs.__getitem__, signals=signals)
             if signals:
                 raise KeyboardInterrupt
             if watch.failed():
@@ -93,6 +136,7 @@ def run_session(
         _say_in_json("FINISHED", watch, out, parent)
     else:
         _say(pipeline, watch, out, parent.url)
+    return watch
 
 
 def _check_out(out: Path, source: Source | None) -> None:

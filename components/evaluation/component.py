@@ -15,19 +15,33 @@ def gather(
     generators: dsl.Input[list[dsl.Model]],
     synthetic: dsl.Input[dsl.Dataset],
     refined: dsl.Input[dsl.Dataset],
-    none: dsl.Input[list[dsl.Model]],
-    classic: dsl.Input[list[dsl.Model]],
-    egan: dsl.Input[list[dsl.Model]],
-    simgan: dsl.Input[list[dsl.Model]],
+    resnet50_none: dsl.Input[dsl.Model],
+    resnet50_classic: dsl.Input[dsl.Model],
+    resnet50_egan: dsl.Input[dsl.Model],
+    resnet50_simgan: dsl.Input[dsl.Model],
+    xception_none: dsl.Input[dsl.Model],
+    xception_classic: dsl.Input[dsl.Model],
+    xception_egan: dsl.Input[dsl.Model],
+    xception_simgan: dsl.Input[dsl.Model],
     gathered: dsl.Output[dsl.Artifact],
-    oracle: dsl.Input[list[dsl.Model]] = None,
-    repeat: dsl.Input[list[dsl.Model]] = None,
-    synthetic_sweeps: dsl.Input[list[dsl.Artifact]] = None,
-    refined_sweeps: dsl.Input[list[dsl.Artifact]] = None,
+    resnet50_oracle: dsl.Input[dsl.Model] = None,
+    resnet50_repeat: dsl.Input[dsl.Model] = None,
+    xception_oracle: dsl.Input[dsl.Model] = None,
+    xception_repeat: dsl.Input[dsl.Model] = None,
+    resnet50_synthetic_sweeps: dsl.Input[dsl.Artifact] = None,
+    resnet50_refined_sweeps: dsl.Input[dsl.Artifact] = None,
+    xception_synthetic_sweeps: dsl.Input[dsl.Artifact] = None,
+    xception_refined_sweeps: dsl.Input[dsl.Artifact] = None,
 ):
-    """Collect what the evaluation needs of one training on one fold; a run may lack the controls and a sweep."""
+    """Collect what the evaluation needs of one training on one fold; a run may lack the controls and a sweep.
+
+    Each trial has an input of its own: a list would have to come from a loop, which starts only when all in it can.
+    """
     from components.evaluation.step import gather
 
+    resnet50 = [resnet50_none, resnet50_classic, resnet50_egan, resnet50_simgan, resnet50_oracle, resnet50_repeat]
+    xception = [xception_none, xception_classic, xception_egan, xception_simgan, xception_oracle, xception_repeat]
+    sweeps = [resnet50_synthetic_sweeps, resnet50_refined_sweeps, xception_synthetic_sweeps, xception_refined_sweeps]
     gathered.metadata.update(
         gather(
             params,
@@ -36,8 +50,8 @@ def gather(
             generators=[each.path for each in generators],
             synthetic=synthetic.path,
             refined=refined.path,
-            classifications=[each.path for each in [*none, *classic, *egan, *simgan, *(oracle or []), *(repeat or [])]],
-            sweeps=[each.path for each in [*(synthetic_sweeps or []), *(refined_sweeps or [])]],
+            classifications=[each.path for each in [*resnet50, *xception] if each],
+            sweeps=[each.path for each in sweeps if each],
             fold=fold,
             replicate=replicate,
             out=gathered.path,

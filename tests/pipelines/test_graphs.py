@@ -1,10 +1,12 @@
 """`dvc.yaml` and the Kubeflow pipeline draw the same graph."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from google.protobuf import json_format
 from kfp import dsl, local
 from kfp.local.orchestrator import task_executor
 from kfp.local.orchestrator.orchestrator_utils import OrchestratorUtils
@@ -77,6 +79,55 @@ def test_both_graphs_have_the_same_edges(pipeline, tmp_path, dvc_edges):
     edges = kubeflow_edges(pipeline, tmp_path)
     assert edges == dvc_edges
     assert len(edges) >= 20
+
+
+def waited_for(pipeline) -> dict[str, tuple[dict, set[str]]]:
+    """Of every task of the compiled graph: its constants, and the steps that must have ended before Kubeflow starts it.
+
+    A loop waits for everything that anything in it needs, since it is a graph of its own with one driver.
+    """
+    specification = json_format.MessageToDict(pipeline.graph(pipeline.load("smoke"), None).pipeline_spec)
+    components, found = specification["components"], {}
+
+    def inside(component):
+        dag = components[component].get("dag")
+        return (
+            set().union(*(inside(each["componentRef"]["name"]) for each in dag["tasks"].values()))
+            if dag
+            else {re.sub(r"^comp-|-\d+$", "", component)}
+        )
+
+    def walk(dag, before):
+        waits = {}
+
+        def wait(name):
+            if name not in waits:
+                upstream = dag["tasks"][name].get("dependentTasks", [])
+                own = (inside(dag["tasks"][each]["componentRef"]["name"]) | wait(each) for each in upstream)
+                waits[name] = set().union(before, *own)
+            return waits[name]
+
+        for name, task in dag["tasks"].items():
+            component = task["componentRef"]["name"]
+            if "dag" in components[component]:
+                walk(components[component]["dag"], wait(name))
+            else:
+                given = task.get("inputs", {}).get("parameters", {})
+                constants = {
+                    key: value["runtimeValue"]["constant"] for key, value in given.items() if "runtimeValue" in value
+                }
+                found[component] = constants, wait(name)
+
+    walk(specification["root"]["dag"], set())
+    return found
+
+
+def test_what_trains_on_real_images_alone_waits_for_no_generated_ones():
+    classified = [waits for component, waits in waited_for(find("cardiac")).items() if "classify" in component]
+    generated = {"egan": {"train-egan", "synthesize"}, "simgan": {"train-egan", "synthesize", "refine"}}
+    assert {constants["training_set"] for constants, _ in classified} > {"none", "classic", "repeat", "oracle"}
+    for constants, steps in classified:
+        assert steps == {"simulate", "prepare"} | generated.get(constants["training_set"], set())
 
 
 def test_replicates_of_digits_are_trainings_and_all_else_is_computed_once(tmp_path):

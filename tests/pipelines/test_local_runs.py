@@ -45,6 +45,19 @@ def meet(number: int, folder: str, out: dsl.Output[dsl.Artifact]):
     Path(out.path).write_text(f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {len(met)}")
 
 
+@component
+def await_another(number: int, folder: str):
+    """Wait until the other task runs, too."""
+    import time
+    from pathlib import Path
+
+    Path(folder, str(number)).touch()
+    deadline = time.monotonic() + 60
+    while len(list(Path(folder).glob("[12]"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def run(*texts):
     @dsl.pipeline(name="texts")
     def pipeline():
@@ -124,6 +137,23 @@ def one_processor():
 @pytest.mark.usefixtures("one_processor")
 def test_tasks_run_one_at_a_time_where_there_is_one_processor(two_meet):
     assert [met for _, met in two_meet(Need())] == ["0", "0"]
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="one processor runs one task at a time")
+@pytest.mark.parametrize("loop", [True, False])
+def test_tasks_that_do_not_hang_on_each_other_run_at_once(loop, tmp_path):
+    @dsl.pipeline(name="meetings")
+    def pipeline():
+        if loop:
+            with dsl.ParallelFor([1, 2]) as number:
+                await_another(number=number, folder=str(tmp_path))
+        else:
+            await_another(number=1, folder=str(tmp_path))
+            await_another(number=2, folder=str(tmp_path))
+
+    watch = Watch()
+    run_locally(pipeline, watch, Subprocesses())
+    assert [task.state for task in watch.tasks] == ["done", "done"]
 
 
 def test_tasks_that_need_every_processor_run_one_at_a_time(two_meet):

@@ -14,7 +14,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from components.core.contract import TrainingSection
 from components.core.errors import UserError
 from pipelines.data import Source
-from pipelines.package import pinned
+from pipelines.package import pack, pinned
 from pipelines.pipeline import CHECKOUT, NAMES, find
 from pipelines.placement import FILE, load_placement
 
@@ -72,6 +72,7 @@ def write(tmp_path, monkeypatch):
             "count: 50, backoff: 1m, factor: 2",
             "profiles.spot.training.retries: the last retry would wait for more than a day; lower count or factor.",
         ),
+        ("  cpu: {}", "  cpu: {parallelism: 0}", "profiles.cpu.parallelism: must be ≥ 1, got 0"),
         ("run_as_user: 10001", "run_as_user: 0", "pipeline.run_as_user: must be ≥ 1, got 0"),
         (
             "operator: Equal, value: spot,",
@@ -116,7 +117,7 @@ def test_what_is_no_yaml_and_a_key_given_twice_are_told_with_their_line(write):
 
 
 def test_an_unknown_profile_lists_the_known():
-    with pytest.raises(UserError, match=r"^There is no placement 'tpu'; choose one of cpu, gpu, spot\.$"):
+    with pytest.raises(UserError, match=r"^There is no placement 'tpu'; choose one of cpu, gpu, spot, one-pod\.$"):
         load_placement("tpu")
 
 
@@ -127,6 +128,58 @@ def test_the_more_particular_wins_and_the_profile_over_the_general(write):
     timeouts = {name: steps[name].timeout for name in ("prepare", "train-egan", "refine", "evaluate-digits")}
     assert timeouts == {"prepare": "3h", "train-egan": "1d", "refine": "5h", "evaluate-digits": "4h"}
     assert steps["evaluate-digits"].cpu.limit == "4"  # what the general file says of that step stays
+
+
+def limits(name, profile):
+    """How many turns at once each loop of a compiled pipeline may have."""
+    package = pack(find(name), SOURCES[name], "smoke", [], load_placement(profile), IMAGE)
+    specification = next(yaml.safe_load_all(package.text))
+    graphs = [specification["root"], *specification["components"].values()]
+    tasks = [task for each in graphs for task in each.get("dag", {}).get("tasks", {}).values()]
+    return [task.get("iteratorPolicy") for task in tasks if "parameterIterator" in task]
+
+
+def test_every_loop_is_limited_as_the_profile_says_or_else_the_file_or_else_not(write):
+    assert limits("cardiac", "gpu") == [None] * 3
+    write("profiles:\n  cpu: {}", "parallelism: 3\nprofiles:\n  cpu: {parallelism: 2}")
+    assert limits("cardiac", "gpu") == [{"parallelismLimit": 3}] * 3
+    assert limits("cardiac", "cpu") == [{"parallelismLimit": 2}] * 3
+
+
+@pytest.mark.parametrize("name", ["cardiac", "colour"])
+def test_one_pod_is_one_task_with_a_disk_of_its_own_that_no_cache_answers(name):
+    source = SOURCES[name]
+    package = pack(find(name), source, "smoke", [], load_placement("one-pod"), IMAGE)
+    specification, platform = yaml.safe_load_all(package.text)
+    ((label, executor),) = specification["deploymentSpec"]["executors"].items()
+    ((_, task),) = specification["root"]["dag"]["tasks"].items()
+    assert (package.pipeline, specification["pipelineInfo"]["name"]) == (name, name)
+    assert task["cachingOptions"] == {}
+    assert task["retryPolicy"]["maxRetryCount"] == 2
+    data = {key for key, value in task["inputs"]["parameters"].items() if "componentInputParameter" in value}
+    assert data == ({"source", "digest"} if source else set())
+    assert package.parameters == (source.parameters() if source else {})
+    assert executor["container"]["resources"]["resourceMemoryLimit"] == "16Gi"
+    configuration = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
+    assert configuration["activeDeadlineSeconds"] == "86400"
+    assert {each["mountPath"] for each in configuration["emptyDirMounts"]} == {"/dev/shm", "/ganflow"}
+    assert {"name": "GANFLOW_HOME", "value": "/ganflow"} in executor["container"]["env"]
+
+
+def test_what_the_one_pod_cannot_hold_is_told_with_its_line(write):
+    line = write(
+        "      memory: {request: 8Gi, limit: 16Gi}\n      shm: 2Gi",
+        "      memory: {request: 8Gi, limit: 16Gi}\n      shm: 16Gi",
+    )
+    with pytest.raises(UserError) as error:
+        load_placement("one-pod")
+    told = f"{FILE}:{line}: one-pod in profile one-pod: shm: shm counts as memory and must be below its limit."
+    assert told in str(error.value).splitlines()
+
+
+def test_what_a_graph_refuses_is_refused_for_one_pod_too():
+    with pytest.raises(UserError, match="The colour pipeline brings no photographs of its own"):
+        pack(find("colour"), None, "smoke", [], load_placement("one-pod"), IMAGE)
 
 
 @pytest.mark.parametrize("image", [None, "", "ganflow", "ganflow:1.0", "ganflow@sha256:55", "a b@sha256:" + "5" * 64])

@@ -15,4 +15,12 @@ from components.core.contract.params import (
     write_params,
 )
 from components.core.contract.seeds import derive_seed
-from components.core.contract.step import INPUT_TYPES, Run, Step, comparing_step, registering_step, step
+from components.core.contract.step import (
+    INPUT_TYPES,
+    KEEP_CHECKPOINTS,
+    Run,
+    Step,
+    comparing_step,
+    registering_step,
+    step,
+)

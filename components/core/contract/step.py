@@ -33,6 +33,9 @@ _LITTLE = 1 << 16  # bytes that a full disk may still have
 
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
+KEEP_CHECKPOINTS = "GANFLOW_KEEP_CHECKPOINTS"
+"""The environment variable of who removes them: where outputs go with the disk, a step may have to be done again."""
+
 INPUT_TYPES = (Path, list[Path], Path | None)
 """Annotations that make a parameter of a step an input file or folder; all others are plain arguments."""
 
@@ -235,6 +238,8 @@ def _seed_everything(section: Section, place: Mapping[str, Any]) -> int:
 
 def _tidy(checkpoints: Checkpoints, journal: Journal) -> None:
     """Forget the checkpoints of a step that is done, which no failure to do so can undo."""
+    if KEEP_CHECKPOINTS in os.environ:
+        return
     try:
         checkpoints.remove()
     except UserError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core.contract import ComputeSection, Run, Section, comparing_step, step
+from components.core.contract import KEEP_CHECKPOINTS, ComputeSection, Run, Section, comparing_step, step
 from components.core.errors import UserError
 from components.core.storage import digest_path
 from components.core.storage.digest import MANIFEST
@@ -191,3 +191,18 @@ def test_a_step_that_is_done_stays_done_where_its_checkpoints_cannot_be_removed(
     monkeypatch.setattr("components.core.storage.Checkpoints.remove", refuse)
     write_text(Params(text="a"), source=source, more=[], fold=0, out=tmp_path / "out")
     assert "warning: The checkpoints stay behind: S3 denies this." in capfd.readouterr().err
+
+
+@step
+def keep_state(params: Params, run: Run) -> None:
+    run.checkpoints.write("training", 1, lambda file: file.write(b"state"))
+    (run.out / "text").write_text(params.text)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_step_that_is_done_leaves_its_checkpoints_only_to_a_runner_that_removes_them(tmp_path, monkeypatch, kept):
+    monkeypatch.setenv("CHECKPOINT_URI", str(tmp_path / "checkpoints"))
+    if kept:
+        monkeypatch.setenv(KEEP_CHECKPOINTS, "true")
+    keep_state(Params(text="a"), out=tmp_path / "out")
+    assert bool(list(tmp_path.glob("checkpoints/*/training.*"))) == kept

@@ -62,10 +62,19 @@ class PipelineRun:
         self.journal.close(status)
 
 
-def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> PipelineRun:
+def open_pipeline_run(
+    experiment: str, name: str, params: Mapping[str, str], tags: Mapping[str, str], run_id: str | None = None
+) -> PipelineRun:
     """Create a pipeline run's parent run, so that a wrong address or password shows before any work starts.
 
     Its journal is first: a run whose process is killed in this moment is found again by it, and ended.
+
+    Args:
+        experiment: where it lies, unless the environment says so.
+        name: the run's.
+        params: to log.
+        tags: to set.
+        run_id: of the run that somebody else has created for it; then nothing is asked of the server at this time.
 
     Raises:
         UserError: the tracking server does not answer within about 10 s, or refuses.
@@ -74,12 +83,15 @@ def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tag
     start = {
         "step": PIPELINE,
         "name": name,
+        "run_id": run_id,
         "experiment_id": os.environ.get("MLFLOW_EXPERIMENT_ID"),
         "experiment": experiment,
         "params": flatten(params),
         "tags": {**environment_tags(), **tags},
     }
     journal, store, asked = Journal(journals_dir(), start), Store(uri), False
+    if run_id:
+        return _as_run(run_id, start["experiment_id"], uri, journal)
     try:
         with answering(uri), impatient(), journal.undelivered() as record:
             experiment_id = store.experiment_id(record.start)
@@ -92,9 +104,12 @@ def open_pipeline_run(experiment: str, name: str, params: Mapping[str, str], tag
         else:
             journal.discard()
         raise
+    return _as_run(run_id, experiment_id, uri, journal)
+
+
+def _as_run(run_id: str, experiment_id: str, uri: str, journal: Journal) -> PipelineRun:
     page = f"{shown(uri)}/#/experiments/{experiment_id}/runs/{run_id}?{_WORKFLOW}"
-    url = page if uri.startswith("http") else None
-    return PipelineRun(run_id, experiment_id, uri, url, journal)
+    return PipelineRun(run_id, experiment_id, uri, page if uri.startswith("http") else None, journal)
 
 
 def find_output(experiment: str, fingerprint: str) -> str | None:
