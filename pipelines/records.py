@@ -57,9 +57,10 @@ class Record:
     out: str = ""
 
     def is_of(self, task: Planned) -> bool:
-        """Whether it is the run of a task."""
+        """Whether it is the run of a task, as far as it can be told: before its step begins, it has no arguments."""
         shared = self.arguments.keys() & task.arguments.keys()
-        return self.name == task.name and all(self.arguments[key] == _text(task.arguments[key]) for key in shared)
+        alike = all(self.arguments[key] == _text(task.arguments[key]) for key in shared)
+        return self.name == task.name and alike and bool(shared or not task.arguments)
 
 
 class Records:

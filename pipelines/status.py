@@ -96,10 +96,9 @@ class Observer:
         workflow = self.kubectl.workflow(self._run_id)
         accounts = Workflow(workflow).accounts(self._plan) if workflow else accounts_of(details, self._plan)
         records = self._records.read()
-        sure = workflow is not None or is_whole(details) or not self._records.problem
-        tasks = [
-            self._joined(each, accounts.get(each.node), record_of(each, records), state, sure) for each in self._plan
-        ]
+        reported = not self._records.problem
+        sources = _Sources(state, reported, reported or workflow is not None or is_whole(details))
+        tasks = [self._joined(each, accounts.get(each.node), record_of(each, records), sources) for each in self._plan]
         return Status(run, state, tasks, self._notes(run, state, tasks))
 
     def _planned(self, run: api.V2beta1Run) -> tuple[list[Planned], str]:
@@ -110,10 +109,8 @@ class Observer:
         placement = ((version and version.tags) or {}).get("placement", "")
         return plan(specification.get("pipeline_spec", specification)), placement
 
-    def _joined(
-        self, planned: Planned, account: Account | None, record: Record | None, run_state: str, sure: bool
-    ) -> Seen:
-        state = _state(account, record, run_state, sure)
+    def _joined(self, planned: Planned, account: Account | None, record: Record | None, sources: "_Sources") -> Seen:
+        state = _state(account, record, sources)
         task = planned.task(state)
         attempt = max(account.attempt if account else 0, record.attempt if record else 0)
         message = account.message if account else ""
@@ -166,38 +163,52 @@ def state_of(cluster: Cluster, run: api.V2beta1Run) -> str:
     return run.state or "PENDING"
 
 
-def _state(account: Account | None, record: Record | None, run_state: str, sure: bool) -> str:
+@dataclass(frozen=True)
+class _Sources:
+    """What a run's tasks are judged by.
+
+    Attributes:
+        state: the run's.
+        reported: whether MLflow answers.
+        whole: whether a task of which nothing is known did not begin.
+    """
+
+    state: str
+    reported: bool
+    whole: bool
+
+
+def _state(account: Account | None, record: Record | None, sources: _Sources) -> str:
     """A task's state, of what Kubeflow knows of it, of what its step told MLflow, and of the run's.
 
     On what has ended Kubeflow has the last word. Before that it knows of pods, at best, and the step of itself.
     """
     known = account.state if account else ""
     if known == "failed":
-        return "ended" if run_state == "CANCELED" and not (record and record.error) else "failed"
+        return "ended" if sources.state == "CANCELED" and not (record and record.error) else "failed"
     if known in ("done", "cached", "skipped"):
         return "cached" if record and record.reused else known
     if record and record.status == "FINISHED":
         return "done" if record.begun and not record.reused else "cached"
-    if run_state in FINAL:
-        return _state_at_end(known, record, run_state, sure)
-    if record is None or (account and account.pod):
-        return known or "waiting"
-    if not record.begun:
-        return "waiting"
+    if sources.state in FINAL:
+        return _state_at_end(known, record, sources)
+    if account and account.pod:
+        return known
+    if record is None:  # to Kubeflow, a pod whose image cannot be pulled runs
+        return "waiting" if sources.reported else known or "waiting"
     if record.status == "RUNNING":
         return "running"
     return "waiting" if known else "failed"  # where it has a pod, it is tried again
 
 
-def _state_at_end(known: str, record: Record | None, run_state: str, sure: bool) -> str:
+def _state_at_end(known: str, record: Record | None, sources: _Sources) -> str:
     """The state of a task of which nothing says that it ended, though its run did."""
-    if run_state == "SUCCEEDED":
+    if sources.state == "SUCCEEDED":
         return "done"
-    if record and record.begun:
-        return "ended" if run_state == "CANCELED" and not record.error else "failed"
-    if known == "running":
-        return "ended" if run_state == "CANCELED" else "failed"
-    return "skipped" if sure or run_state == "CANCELED" else "unknown"
+    cancelled = sources.state == "CANCELED"
+    if known == "running" or (record and record.begun):
+        return "ended" if cancelled and not (record and record.error) else "failed"
+    return "skipped" if sources.whole or cancelled else "unknown"
 
 
 def _logs(record: Record | None) -> str:

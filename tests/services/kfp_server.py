@@ -122,6 +122,11 @@ class KfpServer:
             self.pipelines.setdefault(version.pipeline_id, api.V2beta1Pipeline(pipeline_id=version.pipeline_id))
         return run_id
 
+    def replay_list(self, name: str) -> None:
+        """Have the runs of a recorded list."""
+        for answer in recorded(name)["runs"]:
+            self.runs[answer["run_id"]] = parse(answer, "V2beta1Run")
+
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Any:
         """The model, or plain JSON, that a request is answered with."""
         for pattern, handler in ROUTES[method].items():
