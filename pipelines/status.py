@@ -196,9 +196,9 @@ def _state(account: Account | None, record: Record | None, sources: _Sources) ->
         return known
     if record is None:  # to Kubeflow, a pod whose image cannot be pulled runs
         return "waiting" if sources.reported else known or "waiting"
-    if record.status == "RUNNING":
+    if record.begun and record.status == "RUNNING":
         return "running"
-    return "waiting" if known else "failed"  # where it has a pod, it is tried again
+    return "failed" if record.begun and not known else "waiting"  # where it has a pod, it is tried again
 
 
 def _state_at_end(known: str, record: Record | None, sources: _Sources) -> str:
