@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import kfp_server_api as api
 
-from pipelines.cluster import FINAL, Cluster, Vanished
+from pipelines.cluster import FINAL, Cluster, Vanished, state_of
 
 POLL_SECONDS = 2.0
 
@@ -69,10 +69,5 @@ def settle(ending: Ending) -> int:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or entries["run_url"].value.partition("/#")[0]
     if ending.run.state not in FINAL:
         return end_killed(uri, entries["root_run_id"].value)
-    ended = int(ending.run.finished_at.timestamp() * 1000) if was_cancelled(ending.run) else None
+    ended = int(ending.run.finished_at.timestamp() * 1000) if state_of(ending.run) == "CANCELED" else None
     return end_killed(uri, entries["root_run_id"].value, ended, PLUGIN_SECONDS)
-
-
-def was_cancelled(run: api.V2beta1Run) -> bool:
-    """Whether a run ended because somebody wanted it to; Kubeflow then calls it failed."""
-    return any(each.state == "CANCELING" for each in run.state_history or ())

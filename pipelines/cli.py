@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from components.core.errors import UserError
-from pipelines import cluster_cli, doctor_cli, image_cli
+from pipelines import cluster_cli, doctor_cli, image_cli, status_cli
 from pipelines.interruption import RESUMABLE, interruptible
 from pipelines.options import Data, Json, Overrides, PipelineName, Profile
 
@@ -67,7 +67,8 @@ app.command("compile")(cluster_cli.compile_)
 app.command()(cluster_cli.submit)
 app.command()(cluster_cli.schedule)
 app.command()(cluster_cli.cancel)
-app.command()(cluster_cli.status)
+app.command()(status_cli.status)
+app.command()(status_cli.logs)
 app.command()(doctor_cli.doctor)
 
 

@@ -262,6 +262,22 @@ class Cluster:
         )
         return found.runs or []
 
+    def version_of(self, run: api.V2beta1Run) -> api.V2beta1PipelineVersion | None:
+        """The version that a run is of; None where it was deleted, or the run brought its own specification."""
+        reference = run.pipeline_version_reference
+        if not (reference and reference.pipeline_version_id):
+            return None
+        return self._found(
+            self._pipelines.pipeline_service_get_pipeline_version,
+            pipeline_id=reference.pipeline_id,
+            pipeline_version_id=reference.pipeline_version_id,
+        )
+
+    def has_schedule(self, recurring_run_id: str) -> bool:
+        """Whether a schedule is there still."""
+        get = self._schedules.recurring_run_service_get_recurring_run
+        return self._found(get, recurring_run_id=recurring_run_id) is not None
+
     def newest_runs(self, count: int) -> list[api.V2beta1Run]:
         """The newest runs, the newest first."""
         found = self._call(
@@ -356,6 +372,15 @@ class Cluster:
     def _in_namespace(self) -> dict[str, str]:
         return {"namespace": self._namespace} if self._namespace else {}
 
+    def _found(self, function: Callable[..., Any], **given: Any) -> Any | None:
+        """What the server answers, None where it knows of no such thing."""
+        try:
+            return self._call(function, **given)
+        except UserError as error:
+            if getattr(error.__cause__, "status", None) == 404:
+                return None
+            raise
+
     def _call(self, function: Callable[..., Any], *args: Any, **given: Any) -> Any:
         """What the server answers; its complaints become sentences."""
         try:
@@ -381,6 +406,12 @@ class Cluster:
 
     def _nobody(self) -> str:
         return f"There is no Kubeflow Pipelines at {self.host}; check --host or KF_PIPELINES_ENDPOINT."
+
+
+def state_of(run: api.V2beta1Run) -> str:
+    """A run's state, CANCELED where somebody ended it, which Kubeflow calls FAILED."""
+    cancelled = run.state == "FAILED" and any(each.state == "CANCELING" for each in run.state_history or ())
+    return "CANCELED" if cancelled else run.state or "PENDING"
 
 
 def _configuration(host: str) -> api.Configuration:

@@ -1,9 +1,8 @@
-"""The commands that concern a cluster: `ganflow compile | submit | schedule | cancel | status`."""
+"""The commands that concern a cluster: `ganflow compile | submit | schedule | cancel`."""
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +13,6 @@ from pipelines.options import (
     Data,
     Host,
     Image,
-    Json,
     Namespace,
     Overrides,
     PipelineName,
@@ -85,6 +83,7 @@ def submit(
     from pipelines.cluster import Cluster
     from pipelines.freshness import emptied
     from pipelines.placement import load_placement
+    from pipelines.status_cli import watch
     from pipelines.submitting import start
 
     if dry_run:
@@ -97,7 +96,7 @@ def submit(
         cluster, version, pipeline, data, profile, overrides, place, image, fresh=fresh, pause=pause
     )
     run = start(cluster, chosen, parameters, place.pipeline.service_account)
-    _say_links(cluster, run)
+    say_links(cluster, run)
     if "mlflow" not in (run.plugins_output or {}):
         print(
             "ganflow: this Kubeflow has no plugin for MLflow: nothing of the run is recorded, no model is registered; "
@@ -117,7 +116,7 @@ def submit(
             "`touch /var/run/argo/ctr/main/after`."
         )
     if wait:
-        _wait(cluster, run.run_id)
+        watch(cluster, run.run_id, namespace)
 
 
 def schedule(
@@ -165,7 +164,7 @@ def cancel(
     Exit codes: 0 it has ended, 1 it has ended but MLflow still has open runs of it, 2 refused.
     """
     from pipelines import cancelling
-    from pipelines.cluster import FINAL, Cluster
+    from pipelines.cluster import FINAL, Cluster, state_of
 
     cluster = Cluster(host, namespace)
     with interruptible(f"the run is being ended; `ganflow cancel {run}` watches it again, and tells MLflow."):
@@ -181,7 +180,7 @@ def cancel(
                 f"`kubectl -n kubeflow get workflows,pods -l pipeline/runid={run}`."
             )
         elif ending.before:
-            typer.echo(f"Run {run} has ended before: {ending.run.state}.")
+            typer.echo(f"Run {run} has ended before: {state_of(ending.run)}.")
         else:
             typer.echo(f"Run {run} has ended: cancelled.")
         try:
@@ -191,28 +190,6 @@ def cancel(
             raise TaskFailure(f"{error} {left}") from error
     if killed:
         typer.echo(f"MLflow: {killed} of its runs ended as KILLED.")
-
-
-def status(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Its id; the newest runs if not given.")] = None,
-    host: Host = None,
-    namespace: Namespace = None,
-    wait: Wait = False,
-    as_json: Json = False,
-) -> None:
-    """Show the newest runs on a cluster, or one run's tasks.
-
-    With --json: [{id, name, state, created, url}], or of one run that and {tasks: [{step, arguments, state, seconds}]}.
-    """
-    from pipelines.cluster import Cluster
-
-    cluster = Cluster(host, namespace)
-    if run is None:
-        _show_runs(cluster, as_json)
-    elif wait:
-        _wait(cluster, run, as_json)
-    else:
-        _show_run(cluster, run, as_json)
 
 
 def _package(
@@ -307,7 +284,7 @@ def _say_running(runs: list[str]) -> None:
         typer.echo(f"Its run {run} goes on; `ganflow cancel {run}` ends it.")
 
 
-def _say_links(cluster: "Cluster", run: "V2beta1Run") -> None:
+def say_links(cluster: "Cluster", run: "V2beta1Run") -> None:
     """Where to look at a run."""
     typer.echo(f"Run {run.run_id}: {cluster.link(run.run_id)}")
     plugin = (run.plugins_output or {}).get("mlflow")
@@ -316,62 +293,3 @@ def _say_links(cluster: "Cluster", run: "V2beta1Run") -> None:
         typer.echo(f"MLflow: {url.value}")
     elif plugin and plugin.state_message:
         typer.echo(f"MLflow has no run of it: {plugin.state_message}", err=True)
-
-
-def _wait(cluster: "Cluster", run_id: str, as_json: bool = False) -> None:
-    """Watch a run to its end, then exit by its outcome."""
-    from pipelines.following import errors, follow
-
-    with interruptible(f"the run goes on; `ganflow status {run_id} --wait` watches it again."):
-        run = follow(cluster, run_id)
-    if as_json:
-        typer.echo(json.dumps(_facts(cluster, run) | _tasks(run), indent=1))
-    if run.state == "FAILED":
-        for error in errors(run):
-            print(f"ganflow: {error}; see {cluster.link(run_id)}", file=sys.stderr)
-        raise typer.Exit(FAILED)
-    if run.state == "CANCELED":
-        print(f"ganflow: the run was cancelled; see {cluster.link(run_id)}", file=sys.stderr)
-        raise typer.Exit(CANCELLED)
-    if not as_json:
-        typer.echo(f"Succeeded: {cluster.link(run_id)}")
-
-
-def _facts(cluster: "Cluster", run: "V2beta1Run") -> dict[str, Any]:
-    return {
-        "id": run.run_id,
-        "name": run.display_name,
-        "state": run.state,
-        "created": run.created_at.isoformat(),
-        "url": cluster.link(run.run_id),
-    }
-
-
-def _tasks(run: "V2beta1Run") -> dict[str, Any]:
-    from pipelines.following import tasks
-
-    names = ("step", "arguments", "state", "seconds")
-    return {"tasks": [{name: getattr(task, name) for name in names} for task in tasks(run)]}
-
-
-def _show_runs(cluster: "Cluster", as_json: bool) -> None:
-    runs = cluster.newest_runs(10)
-    if as_json:
-        typer.echo(json.dumps([_facts(cluster, run) for run in runs], indent=1))
-        return
-    for run in runs:
-        typer.echo(f"{run.created_at:%Y-%m-%d %H:%M}  {run.run_id}  {run.state:9}  {run.display_name}")
-
-
-def _show_run(cluster: "Cluster", run_id: str, as_json: bool) -> None:
-    from pipelines.following import tasks
-    from pipelines.view import outcome
-
-    run = cluster.run(run_id)
-    if as_json:
-        typer.echo(json.dumps(_facts(cluster, run) | _tasks(run), indent=1))
-        return
-    typer.echo(f"{run.display_name}: {run.state}")
-    for task in tasks(run):
-        typer.echo(outcome(task))
-    _say_links(cluster, run)

@@ -264,6 +264,20 @@ def needs_here(steps: Mapping[str, tuple[Step, Section]]) -> dict[str, Need]:
     return needs
 
 
+def memory_line(step: str, profile: str) -> str:
+    """Where the file says how much memory a step's tasks may take, such as "infra/placement.yaml:31"; "" where it is
+    not said for this step and profile, or cannot be read."""
+    try:
+        _, tree, file = _load()
+    except UserError:
+        return ""
+    known = _known_steps().get(step)
+    if known is None or profile not in file.profiles:
+        return ""
+    places = [place for place, layer in _layers(file, profile, known) if layer.memory]
+    return f"{FILE}:{_line(tree, (*places[-1], 'memory'))}" if places else ""
+
+
 def _load() -> tuple[Path, CommentedMap, PlacementFile]:
     path = FILE if FILE.exists() else CHECKOUT / FILE
     tree = _read(path)

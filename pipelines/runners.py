@@ -49,8 +49,10 @@ class Task:
     Attributes:
         step: the step's name.
         arguments: what tells it from the step's other tasks, such as fold and class.
-        state: "waiting", "running", "cached", "done", "failed", "ended" by a signal, or "skipped" after either.
+        state: "waiting", "running", "cached", "done", "failed", "ended" by a signal, or "skipped" after either; on a
+            cluster that does not tell it, "unknown".
         seconds: how long it ran.
+        reason: why it is in this state, where that can be told.
         outputs: folders by output name, once there.
         facts: the outputs' metadata: fingerprint and digest.
         printed: the lines it printed.
@@ -61,6 +63,7 @@ class Task:
     state: str = "waiting"
     started: float = 0.0
     seconds: float = 0.0
+    reason: str = ""
     outputs: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     printed: list[str] = field(default_factory=list)
@@ -285,9 +288,14 @@ def _with(spec: ExecutorSpec, environment: Mapping[str, str]) -> ExecutorSpec:
 def task_of(given: dict[str, Any]) -> Task:
     """The task that `execute_single_task` was called for."""
     arguments = OrchestratorUtils.make_task_arguments(given["task_spec"].inputs, given["io_store"])
+    return task_for(given["task_spec"].component_ref.name, arguments)
+
+
+def task_for(component: str, arguments: Mapping[str, Any]) -> Task:
+    """The task of a component of a compiled pipeline that is given these arguments."""
     telling = {
         name: int(value) if isinstance(value, float) else value  # protobuf knows no integers
         for name, value in sorted(arguments.items())
         if isinstance(value, str | int | float) and name not in SHARED_ARGUMENTS
     }
-    return Task(re.sub(r"^comp-|-\d+$", "", given["task_spec"].component_ref.name), telling)
+    return Task(re.sub(r"^comp-|-\d+$", "", component), telling)

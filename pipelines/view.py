@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from textwrap import shorten
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -18,6 +19,7 @@ from pipelines.runners import Task, Watch
 
 SIGNS = {
     "failed": ("✗", "red"),
+    "unknown": ("?", "yellow"),
     "running": ("▸", "cyan"),
     "waiting": ("·", "dim"),
     "ended": ("■", "yellow"),
@@ -26,6 +28,9 @@ SIGNS = {
     "cached": ("=", "blue"),
 }
 """Sign and colour of a task's state; of a step's states, the first here is the one to show."""
+
+_REASON_CHARACTERS = 200
+"""As much of a task's reason as a line shows."""
 
 _SHOW_CURSOR = b"\x1b[?25h\n"
 """What brings back the cursor that a live table hides."""
@@ -86,19 +91,22 @@ class RunView:
             if task.state == "running":
                 activity = progress.get(task.title)
                 share = f" {activity.done / activity.total:.0%}" if activity and activity.total else ""
-                running.append(Text(task.title.removeprefix(task.step).strip() + share))
+                running.append(Text(task.title.removeprefix(task.step).strip() + share + _because(task)))
             elif task.state == "failed":
-                running.append(Text(f"{task.title.removeprefix(task.step).strip()} failed", "red"))
+                running.append(Text(f"{task.title.removeprefix(task.step).strip()} failed{_because(task)}", "red"))
+            elif task.state == "waiting" and task.reason:
+                running.append(Text(f"{task.title.removeprefix(task.step).strip()} waits{_because(task)}", "yellow"))
         return Text(" · ").join(running)
 
     def _print_lines(self) -> None:
         told: set[str] = set()
         while True:
             last = self._over.wait(0.2)
-            ended = [task for task in list(self._watch.tasks) if task.state in ("cached", "done", "failed", "ended")]
-            for line in [*warnings(self._watch), *map(outcome, ended)]:
-                if line not in told:
-                    told.add(line)
+            lines = {line: line for line in warnings(self._watch)}
+            lines |= {_event(task): outcome(task) for task in list(self._watch.tasks) if _event(task)}
+            for event, line in lines.items():
+                if event not in told:
+                    told.add(event)
                     self._console.print(line, soft_wrap=True)
             if last:
                 return
@@ -117,4 +125,17 @@ def warnings(watch: Watch) -> list[str]:
 def outcome(task: Task) -> str:
     """How a task is, in a line."""
     seconds = f" ({task.seconds:.1f} s)" if task.seconds else ""
-    return f"{SIGNS[task.state][0]} {task.title}: {task.state}{seconds}"
+    return f"{SIGNS[task.state][0]} {task.title}: {task.state}{seconds}{_because(task)}"
+
+
+def _event(task: Task) -> str:
+    """What is told of a task, once, where nobody can see a table; "" where nothing has happened."""
+    if task.state in ("cached", "done", "failed", "ended"):
+        return f"{task.title} {task.state}"
+    if task.state == "waiting" and task.reason:
+        return f"{task.title} {task.reason.partition(':')[0]}"
+    return ""
+
+
+def _because(task: Task) -> str:
+    return f" – {shorten(task.reason, _REASON_CHARACTERS, placeholder=' …')}" if task.reason else ""

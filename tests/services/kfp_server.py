@@ -1,7 +1,7 @@
 """A Kubeflow Pipelines API server in a thread: real HTTP, and every request checked with the API's own models.
 
 It knows the endpoints that ganflow calls, refuses what the real one refuses (unknown fields, names that are none of
-Kubernetes', long tags, unknown inputs of the MLflow plugin, a wrong token), and lets runs end as it is told.
+Kubernetes', long tags, unknown inputs of the MLflow plugin, a wrong token). What it says of runs a real server said.
 """
 
 import contextlib
@@ -22,8 +22,24 @@ import kfp_server_api as api
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from recordings import recorded, recorded_version
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+OWN = (
+    "experiment_id",
+    "run_id",
+    "display_name",
+    "description",
+    "pipeline_version_reference",
+    "runtime_config",
+    "service_account",
+    "created_at",
+    "recurring_run_id",
+    "plugins_input",
+    "plugins_output",
+)
+"""What a submitted run keeps of its own when it is shown in the state of a recorded one."""
+
 PLUGIN_INPUTS = {"mlflow": {"experiment_name": str, "experiment_id": str, "disabled": bool}}
 
 
@@ -81,11 +97,11 @@ class KfpServer:
     Attributes:
         address: where it answers.
         token: the only one it takes; None: it asks for none.
-        fate: the states that a new run is seen in, one after the other; it stays in the last.
-        fates: the same of single runs.
+        fate: the recorded runs in whose state a new one is seen, one after the other; it stays in the last.
+        recordings: of replayed runs, what they are seen as, one after the other.
+        fates: the states that single runs are seen in, one after the other.
         end: the states that a run is seen in after it was terminated.
         vanished: runs whose workflow is gone: they stay in their state for ever.
-        task_details: what a run's tasks look like from its second state on.
         plugin: whether the API server has MLflow's plugin.
         plugin_failures: why it cannot make its run, of the runs that are created next.
         broken: how many answers from now on are failures of the server.
@@ -95,11 +111,11 @@ class KfpServer:
     address: str = ""
     token: str | None = None
     multi_user: bool = False
-    fate: list[str] = field(default_factory=lambda: ["PENDING", "RUNNING", "SUCCEEDED"])
+    fate: list[str] = field(default_factory=lambda: ["running-early", "succeeded"])
+    recordings: dict[str, list[Any]] = field(default_factory=dict)
     fates: dict[str, list[str]] = field(default_factory=dict)
     end: list[str] = field(default_factory=lambda: ["CANCELING", "CANCELING", "FAILED"])
     vanished: set[str] = field(default_factory=set)
-    task_details: list[dict[str, Any]] = field(default_factory=list)
     plugin: bool = True
     plugin_failures: list[str] = field(default_factory=list)
     broken: int = 0
@@ -111,6 +127,23 @@ class KfpServer:
     runs: dict[str, Any] = field(default_factory=dict)
     recurring_runs: dict[str, Any] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
+
+    def replay(self, *names: str) -> str:
+        """Have a recorded run, under its own id, that is seen as in these recordings, one after the other."""
+        answers = [recorded(f"run-{name}") for name in names]
+        (run_id,) = {each["run_id"] for each in answers}
+        self.recordings[run_id] = answers
+        self.runs[run_id] = parse(answers[0], "V2beta1Run")
+        if reference := answers[0].get("pipeline_version_reference"):
+            version = parse(recorded_version(reference["pipeline_version_id"]), "V2beta1PipelineVersion")
+            self.versions[version.pipeline_version_id] = version
+            self.pipelines.setdefault(version.pipeline_id, api.V2beta1Pipeline(pipeline_id=version.pipeline_id))
+        return run_id
+
+    def replay_list(self, name: str) -> None:
+        """Have the runs of a recorded list."""
+        for answer in recorded(name)["runs"]:
+            self.runs[answer["run_id"]] = parse(answer, "V2beta1Run")
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Any:
         """The model, or plain JSON, that a request is answered with."""
@@ -177,13 +210,14 @@ class KfpServer:
         return self._created(self._ordered(parse(json.loads(body), "V2beta1Run")))
 
     def _created(self, run: Any) -> Any:
-        run.run_id, run.state, run.created_at = str(uuid.uuid4()), self.fate[0], datetime.now(UTC)
+        end = recorded(f"run-{self.fate[-1]}")
+        run.run_id, run.state, run.created_at = str(uuid.uuid4()), "PENDING", datetime.now(UTC)
+        run.state_history = parse(end["state_history"][:1], "list[V2beta1RuntimeStatus]")
         if self.plugin and self.plugin_failures:
             failed = api.V2beta1PluginOutput(state="PLUGIN_FAILED", state_message=self.plugin_failures.pop(0))
             run.plugins_output = {"mlflow": failed}
         elif self.plugin:
-            url = api.V2beta1MetadataValue(value=f"http://mlflow/#/runs/{run.run_id}", render_type="URL")
-            run.plugins_output = {"mlflow": api.V2beta1PluginOutput(entries={"run_url": url}, state="PLUGIN_SUCCEEDED")}
+            run.plugins_output = parse(end["plugins_output"], "dict(str, V2beta1PluginOutput)")
         return _keep(self.runs, run.run_id, run)
 
     def list_runs(self, query: dict[str, str], **_: Any) -> Any:
@@ -216,14 +250,23 @@ class KfpServer:
     def get_run(self, run_id: str, **_: Any) -> Any:
         run = _known(self.runs, run_id, "Run")
         turn = self.seen[run_id] = self.seen.get(run_id, -1) + 1
-        fate = self.fates.get(run_id, self.fate)
-        run.state = fate[min(turn, len(fate) - 1)]
-        if run.state in ("SUCCEEDED", "FAILED") and run.finished_at is None:
-            run.finished_at = datetime.now(UTC).replace(microsecond=0)
-        if turn:
-            details = {"task_details": self.task_details}
-            run.run_details = parse(json.loads(json.dumps(details, default=str)), "V2beta1RunDetails")
-        return run
+        if answers := self.recordings.get(run_id):
+            return answers[min(turn, len(answers) - 1)]
+        if fate := self.fates.get(run_id):
+            run.state = fate[min(turn, len(fate) - 1)]
+            if run.state in ("SUCCEEDED", "FAILED") and run.finished_at is None:
+                run.finished_at = datetime.now(UTC).replace(microsecond=0)
+            return run
+        answer = recorded(f"run-{self.fate[min(turn, len(self.fate) - 1)]}")
+        own = api.ApiClient().sanitize_for_serialization(run)
+        shown = {name: each for name, each in answer.items() if name not in OWN} | {
+            name: own[name] for name in OWN if name in own
+        }
+        self.runs[run_id] = parse(shown, "V2beta1Run")
+        return shown
+
+    def get_recurring_run(self, recurring_run_id: str, **_: Any) -> Any:
+        return _known(self.recurring_runs, recurring_run_id, "Job")
 
     def list_recurring_runs(self, query: dict[str, str], **_: Any) -> Any:
         return api.V2beta1ListRecurringRunsResponse(recurring_runs=_filtered(self.recurring_runs.values(), query))
@@ -314,6 +357,7 @@ ROUTES = {
         "runs": KfpServer.list_runs,
         "runs/([^/]+)": KfpServer.get_run,
         "recurringruns": KfpServer.list_recurring_runs,
+        "recurringruns/([^/]+)": KfpServer.get_recurring_run,
     },
     "POST": {
         "pipelines": KfpServer.create_pipeline,

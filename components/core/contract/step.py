@@ -124,6 +124,7 @@ class Step:
             Journal.open(self.name, section.model_dump(mode="json"), arguments, fingerprint, read) as journal,
             turn(fingerprint, out, reuse=not self.registers) as mine,
         ):
+            journal.tags({"ganflow.out": str(out)})
             digest = mine.digest
             if digest:
                 journal.tags({"ganflow.reused": "true"})

@@ -62,6 +62,8 @@ def environment_tags() -> dict[str, str]:
     for tag, variable in (("DVC_STAGE", "DVC_STAGE"), ("ganflow.image", "GANFLOW_IMAGE")):
         if variable in os.environ:
             tags[tag] = os.environ[variable]
+    if retry := os.environ.get("KFP_RETRY_INDEX"):  # Kubeflow's, from 0
+        tags["ganflow.attempt"] = str(int(retry) + 1)
     return {**tags, **_git_tags()}
 
 

@@ -136,6 +136,7 @@ class Journal:
                     "ganflow.step": step_name,
                     "ganflow.fingerprint": fingerprint,
                     **{f"ganflow.argument.{name}": _text(value) for name, value in arguments.items()},
+                    "ganflow.started": str(time.time_ns() // 1_000_000),  # the run itself may be Kubeflow's, and older
                     **_input_tags(inputs),
                     **environment_tags(),
                 },

@@ -9,6 +9,7 @@ from components.core.contract import KEEP_CHECKPOINTS, ComputeSection, Run, Sect
 from components.core.errors import UserError
 from components.core.storage import digest_path
 from components.core.storage.digest import MANIFEST
+from components.core.telemetry import Record
 
 
 class Params(Section):
@@ -48,6 +49,13 @@ def test_a_step_returns_its_fingerprint_and_its_outputs_digest(tmp_path, source)
     facts = write_text(Params(text="a"), source=source, more=[], fold=0, out=tmp_path / "out")
     assert facts["digest"] == digest_path(tmp_path / "out")
     assert (tmp_path / "out" / "text").read_text() == "ainput0"
+
+
+def test_a_step_tells_where_it_writes(tmp_path, source):
+    write_text(Params(text="a"), source=source, more=[], fold=0, out=tmp_path / "out")
+    (journal,) = (tmp_path / "journals").glob("*/journal.db")
+    tags = {name: value for event in Record(journal.parent).events("tags") for name, value in event.content.items()}
+    assert tags["ganflow.out"] == str(tmp_path / "out")
 
 
 def test_parameters_may_come_as_json(tmp_path, source):

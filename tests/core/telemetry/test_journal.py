@@ -101,9 +101,11 @@ def test_the_runners_facts_come_from_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GANFLOW_IMAGE", "sha256:12")
     monkeypatch.setenv("MLFLOW_RUN_ID", "run")
     monkeypatch.setenv("GANFLOW_PARENT_RUN", "parent")
+    monkeypatch.setenv("KFP_RETRY_INDEX", "1")
     with open_journal() as journal:
         start, tags = start_of(journal), tags_of(journal)
     assert (tags["DVC_STAGE"], tags["ganflow.image"]) == ("refine@0", "sha256:12")
+    assert tags["ganflow.attempt"] == "2"
     assert (start["run_id"], start["parent"]) == ("run", "parent")
 
 
