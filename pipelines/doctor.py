@@ -5,8 +5,6 @@ so nothing of the cluster's needs to be reached from here but that.
 """
 
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from google.protobuf import json_format
 
 from components.core.errors import UserError
 from pipelines.cluster import FINAL, Away, Cluster
+from pipelines.kubectl import Kubectl
 from pipelines.placement import PipelineRules, share
 from pipelines.probe import MARK
 
@@ -29,8 +28,6 @@ PATIENCE_SECONDS = 900
 
 GRACE_SECONDS = 60
 """Less than that, and a large checkpoint is not written before a pod is killed."""
-
-_KUBECTL_SECONDS = 20
 
 _STEP_5 = "infra/README.md, step 5"
 _PATCH = (
@@ -52,13 +49,13 @@ class Finding:
     text: str
 
 
-def examine(cluster: Cluster, rules: PipelineRules, image: str, namespace: str) -> Iterator[Finding]:
+def examine(cluster: Cluster, rules: PipelineRules, image: str, kubectl: Kubectl) -> Iterator[Finding]:
     """Look at a cluster; a finding comes as soon as it is made.
 
     Args:
         rules: what tasks share, by the placement.
         image: of the probe, pinned by digest.
-        namespace: where tasks run, for kubectl.
+        kubectl: of the namespace where tasks run.
     """
     served = "namespaces of several users" if cluster.health.get("multi_user") else "one namespace"
     yield _well(
@@ -68,11 +65,11 @@ def examine(cluster: Cluster, rules: PipelineRules, image: str, namespace: str) 
         run = cluster.try_out(NAME, specification(rules, image), rules.service_account)
         yield _plugin(run)
         yield _seen(f"the probe runs: {cluster.link(run.run_id)}")
-        yield from _probe(cluster, run.run_id, rules, image, namespace)
+        yield from _probe(cluster, run.run_id, rules, image, kubectl)
     except UserError as error:
         yield _unreadable(error)
         return
-    yield from _nodes(run.run_id, namespace)
+    yield from _nodes(run.run_id, kubectl)
 
 
 def specification(rules: PipelineRules, image: str) -> dict[str, Any]:
@@ -109,9 +106,9 @@ def _plugin(run: api.V2beta1Run) -> Finding:
     return _well("Kubeflow's plugin for MLflow made a run there")
 
 
-def _probe(cluster: Cluster, run_id: str, rules: PipelineRules, image: str, namespace: str) -> Iterator[Finding]:
+def _probe(cluster: Cluster, run_id: str, rules: PipelineRules, image: str, kubectl: Kubectl) -> Iterator[Finding]:
     """What the probe's run shows."""
-    run, stuck = _await(cluster, run_id, namespace)
+    run, stuck = _await(cluster, run_id, kubectl)
     if stuck or run.state not in FINAL:
         yield _ill(f"the probe does not start: {stuck or f'see {cluster.link(run_id)}'}; steps 3 and 4, or the quota")
         return
@@ -198,7 +195,7 @@ def _unreadable(error: UserError) -> Finding:
     return _ill(str(error))
 
 
-def _await(cluster: Cluster, run_id: str, namespace: str) -> tuple[api.V2beta1Run, str]:
+def _await(cluster: Cluster, run_id: str, kubectl: Kubectl) -> tuple[api.V2beta1Run, str]:
     """The probe's run when it has ended or was waited for in vain, and why its pod does not start, if kubectl says."""
     deadline, pods = time.monotonic() + PATIENCE_SECONDS, []
     while True:
@@ -206,7 +203,7 @@ def _await(cluster: Cluster, run_id: str, namespace: str) -> tuple[api.V2beta1Ru
         if run.state in FINAL:
             return run, ""
         if pods is not None:  # else kubectl is not asked again
-            pods = _kubectl(namespace, "pods", f"--selector=pipeline/runid={run_id}")
+            pods = kubectl.objects("pods", f"--selector=pipeline/runid={run_id}")
         statuses = [pod["status"] for pod in pods or ()]
         reasons = [reason for status in statuses for reason in _stuck(status)]
         late = time.monotonic() > deadline
@@ -246,13 +243,13 @@ def _report(log: str) -> dict[str, Any] | None:
     return json.loads(lines[-1]) if lines else None
 
 
-def _nodes(run_id: str, namespace: str) -> Iterator[Finding]:
+def _nodes(run_id: str, kubectl: Kubectl) -> Iterator[Finding]:
     """GPUs, their quota and who waits for them, where kubectl looks at the same cluster and may read them."""
-    own = _kubectl(namespace, "pods", f"--selector=pipeline/runid={run_id}")
+    own = kubectl.objects("pods", f"--selector=pipeline/runid={run_id}")
     if not own:
-        yield _unseen(f"GPUs, quota, queue: kubectl reads no pods of the probe in namespace {namespace}")
+        yield _unseen(f"GPUs, quota, queue: kubectl reads no pods of the probe in namespace {kubectl.namespace}")
         return
-    nodes, quotas, pods = (_kubectl(namespace, kind) for kind in ("nodes", "resourcequotas", "pods"))
+    nodes, quotas, pods = (kubectl.objects(kind) for kind in ("nodes", "resourcequotas", "pods"))
     if nodes is None:
         yield _unseen("GPUs: kubectl may not read nodes")
     else:
@@ -274,20 +271,6 @@ def _asks_for_gpus(pod: dict[str, Any]) -> bool:
 def _gpus(amounts: dict[str, str], prefix: str = "") -> int:
     """How many GPUs, or slices of one, are among amounts of resources."""
     return sum(int(amount) for name, amount in amounts.items() if name.startswith(f"{prefix}nvidia.com/"))
-
-
-def _kubectl(namespace: str, *words: str) -> list[dict[str, Any]] | None:
-    """Objects as kubectl reads them; None where there is none, or it may not."""
-    if not shutil.which("kubectl"):
-        return None
-    command = ["kubectl", "get", "--namespace", namespace, *words, "--output=json"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_KUBECTL_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    return json.loads(done.stdout)["items"] if done.returncode == 0 else None
 
 
 def _variables(rules: PipelineRules) -> dict[str, str]:

@@ -23,6 +23,7 @@ def doctor(
     """Say what is there of what ganflow needs, and what to do where something is not; exit code 1 then."""
     from pipelines.cluster import Cluster
     from pipelines.doctor import examine
+    from pipelines.kubectl import Kubectl
     from pipelines.package import pinned
     from pipelines.placement import load_placement
     from pipelines.view import SIGNS
@@ -30,7 +31,7 @@ def doctor(
     if not cluster:
         raise UserError("Say what to look at: `ganflow doctor --cluster`.")
     rules = load_placement("cpu").pipeline
-    findings = examine(Cluster(host, namespace), rules, pinned(image), namespace or "kubeflow")
+    findings = examine(Cluster(host, namespace), rules, pinned(image), Kubectl(namespace))
     unwell = False
     with interruptible("the probe ends by itself within a quarter of an hour."):
         for finding in findings:

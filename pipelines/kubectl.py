@@ -1,4 +1,4 @@
-"""What `kubectl` may read of a run: its workflow and its pods' logs. Without it, all else still works."""
+"""What `kubectl` may read of a cluster: a run's workflow, its pods' logs, objects. Without it, all else still works."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from urllib.parse import quote
 NAMESPACE = "kubeflow"
 """Where runs live on a Kubeflow that serves one namespace."""
 
-_PATIENCE = "5s"
+_PATIENCE = "--request-timeout=5s"
 
 
 class Kubectl:
@@ -21,19 +21,28 @@ class Kubectl:
         namespace: the user's, where Kubeflow serves several.
 
     Attributes:
+        namespace: where it looks.
         problem: why it tells nothing, "" as long as it does.
     """
 
     def __init__(self, namespace: str | None = None) -> None:
-        self._namespace = namespace or NAMESPACE
+        self.namespace = namespace or NAMESPACE
         self.problem = "" if shutil.which("kubectl") else "kubectl is not installed here"
 
     def workflow(self, run_id: str) -> dict[str, Any] | None:
         """The workflow of a run; None where there is none any more, or `problem` says why it cannot be read."""
         labelled = quote(f"pipeline/runid={run_id}", safe="")
-        path = f"/apis/argoproj.io/v1alpha1/namespaces/{self._namespace}/workflows?labelSelector={labelled}"
+        path = f"/apis/argoproj.io/v1alpha1/namespaces/{self.namespace}/workflows?labelSelector={labelled}"
         answer = self._get(path)
         return next(iter(json.loads(answer)["items"]), None) if answer else None
+
+    def objects(self, kind: str, *options: str) -> list[dict[str, Any]] | None:
+        """Objects of a kind, those of the namespace where they belong to one; None where it may not read them."""
+        if self.problem:
+            return None
+        command = ["kubectl", "get", "--namespace", self.namespace, kind, *options, "--output=json", _PATIENCE]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return json.loads(done.stdout)["items"] if done.returncode == 0 else None
 
     def log(self, pod: str) -> str:
         """What a pod's step has printed so far; "" where the pod is gone."""
@@ -50,13 +59,13 @@ class Kubectl:
                 process.terminate()
 
     def _log_of(self, pod: str) -> str:
-        return f"/api/v1/namespaces/{self._namespace}/pods/{pod}/log?container=main"
+        return f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log?container=main"
 
     def _get(self, path: str, lasting: bool = True) -> str:
         """An answer of the API server, "" where there is none; where that is lasting, it is not asked again."""
         if self.problem:
             return ""
-        command = ["kubectl", "get", "--raw", path, f"--request-timeout={_PATIENCE}"]
+        command = ["kubectl", "get", "--raw", path, _PATIENCE]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == 0:
             return done.stdout
