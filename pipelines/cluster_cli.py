@@ -52,6 +52,7 @@ def compile_(
 
     package = _package(pipeline, data, profile, overrides, load_placement(placement), image)
     target = out or Path(f"{pipeline}.yaml")
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(package.text)
     typer.echo(f"Wrote {target}.")
     for name, value in package.parameters.items():
@@ -161,7 +162,7 @@ def cancel(
 ) -> None:
     """End a run on a cluster, wait until it has ended, and end what MLflow has of it.
 
-    Exit codes: 0 it has ended, 1 it has ended but MLflow still has open runs of it, 2 refused.
+    Exit codes: 0 it has ended, 1 it has ended but MLflow may still have open runs of it, 2 refused.
     """
     from pipelines import cancelling
     from pipelines.cluster import FINAL, Cluster, state_of
@@ -181,12 +182,14 @@ def cancel(
             )
         elif ending.before:
             typer.echo(f"Run {run} has ended before: {state_of(ending.run)}.")
+        elif ending.run.state == "SUCCEEDED":
+            typer.echo(f"Run {run} has ended: it succeeded before it could be cancelled.")
         else:
             typer.echo(f"Run {run} has ended: cancelled.")
         try:
             killed = cancelling.settle(ending)
         except UserError as error:
-            left = f"MLflow has open runs of it until `ganflow cancel {run}` is run again."
+            left = f"MLflow may have open runs of it until `ganflow cancel {run}` is run again."
             raise TaskFailure(f"{error} {left}") from error
     if killed:
         typer.echo(f"MLflow: {killed} of its runs ended as KILLED.")
