@@ -83,6 +83,7 @@ def submit(
     """Run a pipeline on a cluster, as the version of this commit, these parameters and this placement."""
     from pipelines.cluster import Cluster
     from pipelines.freshness import emptied
+    from pipelines.kubectl import NAMESPACE
     from pipelines.placement import load_placement
     from pipelines.status_cli import watch
     from pipelines.submitting import start
@@ -111,9 +112,10 @@ def submit(
             file=sys.stderr,
         )
     if pause:
+        where = namespace or NAMESPACE
         typer.echo(
-            f"A task of {pause} that has ended keeps its pod, and its timeout runs: `kubectl -n kubeflow get pods -l "
-            f"pipeline/runid={run.run_id}`, `kubectl -n kubeflow exec -it POD -c main -- sh`; to let it go, there: "
+            f"A task of {pause} that has ended keeps its pod, and its timeout runs: `kubectl -n {where} get pods -l "
+            f"pipeline/runid={run.run_id}`, `kubectl -n {where} exec -it POD -c main -- sh`; to let it go, there: "
             "`touch /var/run/argo/ctr/main/after`."
         )
     if wait:
@@ -166,6 +168,7 @@ def cancel(
     """
     from pipelines import cancelling
     from pipelines.cluster import FINAL, Cluster, state_of
+    from pipelines.kubectl import NAMESPACE
 
     cluster = Cluster(host, namespace)
     with interruptible(f"the run is being ended; `ganflow cancel {run}` watches it again, and tells MLflow."):
@@ -178,7 +181,7 @@ def cancel(
         elif ending.run.state not in FINAL:
             typer.echo(
                 f"Run {run} is still {ending.run.state}: its pods do not stop, or its workflow is gone; see "
-                f"`kubectl -n kubeflow get workflows,pods -l pipeline/runid={run}`."
+                f"`kubectl -n {namespace or NAMESPACE} get workflows,pods -l pipeline/runid={run}`."
             )
         elif ending.before:
             typer.echo(f"Run {run} has ended before: {state_of(ending.run)}.")

@@ -20,7 +20,9 @@ from components.core.telemetry.tracking import Store
 from pipelines import cancelling, data, following, freshness, submitting
 from pipelines.cli import app
 from pipelines.cluster import Cluster
-from pipelines.package import Package
+from pipelines.package import Package, pack
+from pipelines.pipeline import find
+from pipelines.placement import load_placement
 from pipelines.status import Observer
 
 CHECKOUT = Path(__file__).parents[2]
@@ -259,6 +261,37 @@ def test_a_submission_says_that_the_cache_names_results_that_are_gone(
     assert done.exit_code == 0, done.exception
     told = f"ganflow: what {run_id} computed is gone from S3, but Kubeflow's cache may still hand it out;"
     assert (told in done.stderr) == emptied
+
+
+def test_what_runs_in_one_pod_has_no_part_in_the_cache(server, ganflow, version, s3, monkeypatch):
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    text = pack(find("digits"), None, "smoke", [], load_placement("one-pod"), IMAGE).text
+    description = f"parameters smoke; placement one-pod; image {IMAGE}"
+    each_its_own = Package("digits", "v2", server.packages["v1"], description.replace("one-pod", "cpu"), {}, {})
+    for package in (each_its_own, Package("digits", "one", text, description, {}, {})):
+        Cluster(server.address).upload(package)
+    monkeypatch.setattr(freshness, "LAUNCHER", Path("launcher.yaml"))
+    Path("launcher.yaml").write_text(f"data: {{defaultPipelineRoot: 's3://{BUCKET}/pipelines-gone'}}")
+    ganflow("submit", "digits", "--version", "one")
+    (run_id,) = server.runs
+    ganflow("status", run_id)
+    details = server.runs[run_id].run_details.task_details
+    next(each for each in details if each.display_name == "train-dcgan").display_name = "one-pod"
+    server.fates[run_id] = ["SUCCEEDED"]
+    assert "gone from S3" not in ganflow("submit", "digits", "--version", "v2").stderr
+    server.runs.pop(run_id)
+    (run_id,) = server.runs
+    ganflow("status", run_id)
+    assert "gone from S3" not in ganflow("submit", "digits", "--version", "one").stderr
+    assert "gone from S3" in ganflow("submit", "digits", "--version", "v2").stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--namespace", "team")])
+def test_the_commands_that_are_told_are_for_the_runs_namespace(server, ganflow, put, words, monkeypatch):
+    monkeypatch.setattr(cancelling, "PATIENCE_SECONDS", 0.05)
+    told = ganflow("cancel", put("run-terminated", "CANCELING"), *words).stdout
+    assert f"`kubectl -n {'team' if words else 'kubeflow'} get workflows,pods" in told
 
 
 def test_the_tasks_of_a_paused_step_keep_their_pods_and_are_not_cached(server, drawing):
