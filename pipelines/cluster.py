@@ -274,7 +274,10 @@ class Cluster:
         )
 
     def has_schedule(self, recurring_run_id: str) -> bool:
-        """Whether a schedule is there still."""
+        """Whether a schedule is there still; of one that was deleted, nothing is kept.
+
+        GetJob in backend/src/apiserver/storage/job_store.go, 2.17.0: 404, where several are served, too.
+        """
         get = self._schedules.recurring_run_service_get_recurring_run
         return self._found(get, recurring_run_id=recurring_run_id) is not None
 
@@ -351,7 +354,9 @@ class Cluster:
         """End schedules, not their runs; returns those of them that go on.
 
         A ScheduledWorkflow owns its runs' workflows (SetOwnerReferences in backend/src/common/util/workflow.go, at
-        2.17.0), which Kubernetes deletes with it, unless they shall be orphans. None may begin while it is deleted.
+        2.17.0), which Kubernetes deletes with it, unless they shall be orphans: then it takes the owner out of them,
+        and Kubeflow goes on by their label of the run (ReportWorkflowResource in backend/src/apiserver/resource/
+        resource_manager.go). None may begin while it is deleted.
         """
         running = []
         for each in schedules:
