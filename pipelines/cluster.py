@@ -274,7 +274,10 @@ class Cluster:
         )
 
     def has_schedule(self, recurring_run_id: str) -> bool:
-        """Whether a schedule is there still."""
+        """Whether a schedule is there still; of one that was deleted, nothing is kept.
+
+        GetJob in backend/src/apiserver/storage/job_store.go, 2.17.0: 404, where several are served, too.
+        """
         get = self._schedules.recurring_run_service_get_recurring_run
         return self._found(get, recurring_run_id=recurring_run_id) is not None
 
@@ -351,12 +354,14 @@ class Cluster:
         """End schedules, not their runs; returns those of them that go on.
 
         A ScheduledWorkflow owns its runs' workflows (SetOwnerReferences in backend/src/common/util/workflow.go, at
-        2.17.0), which Kubernetes deletes with it, unless they shall be orphans. None may begin while it is deleted.
+        2.17.0), which Kubernetes deletes with it, unless they shall be orphans: then it takes the owner out of them,
+        and Kubeflow goes on by their label of the run (ReportWorkflowResource in backend/src/apiserver/resource/
+        resource_manager.go). None may begin while it is deleted.
         """
         running = []
         for each in schedules:
             given = {"recurring_run_id": each.recurring_run_id}
-            self._call(self._schedules.recurring_run_service_disable_recurring_run, **given)
+            self._disable(each.recurring_run_id)
             newest = self._call(
                 self._runs.run_service_list_runs,
                 page_size=10,
@@ -368,6 +373,18 @@ class Cluster:
             policy = api.V2beta1DeletePropagationPolicy.ORPHAN
             self._call(self._schedules.recurring_run_service_delete_recurring_run, **given, propagation_policy=policy)
         return running
+
+    def _disable(self, recurring_run_id: str) -> None:
+        """Have a schedule begin no more runs; one whose ScheduledWorkflow was deleted begins none.
+
+        To delete such a one Kubeflow takes, to disable it not (ChangeJobMode and DeleteJob in
+        backend/src/apiserver/resource/resource_manager.go, 2.17.0).
+        """
+        try:
+            self._call(self._schedules.recurring_run_service_disable_recurring_run, recurring_run_id=recurring_run_id)
+        except Away as error:
+            if not re.search(r"scheduledworkflows\.kubeflow\.org .* not found", _message(error.__cause__)):
+                raise
 
     def _in_namespace(self) -> dict[str, str]:
         return {"namespace": self._namespace} if self._namespace else {}

@@ -52,6 +52,7 @@ def compile_(
 
     package = _package(pipeline, data, profile, overrides, load_placement(placement), image)
     target = out or Path(f"{pipeline}.yaml")
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(package.text)
     typer.echo(f"Wrote {target}.")
     for name, value in package.parameters.items():
@@ -82,6 +83,7 @@ def submit(
     """Run a pipeline on a cluster, as the version of this commit, these parameters and this placement."""
     from pipelines.cluster import Cluster
     from pipelines.freshness import emptied
+    from pipelines.kubectl import NAMESPACE
     from pipelines.placement import load_placement
     from pipelines.status_cli import watch
     from pipelines.submitting import start
@@ -110,9 +112,10 @@ def submit(
             file=sys.stderr,
         )
     if pause:
+        where = namespace or NAMESPACE
         typer.echo(
-            f"A task of {pause} that has ended keeps its pod, and its timeout runs: `kubectl -n kubeflow get pods -l "
-            f"pipeline/runid={run.run_id}`, `kubectl -n kubeflow exec -it POD -c main -- sh`; to let it go, there: "
+            f"A task of {pause} that has ended keeps its pod, and its timeout runs: `kubectl -n {where} get pods -l "
+            f"pipeline/runid={run.run_id}`, `kubectl -n {where} exec -it POD -c main -- sh`; to let it go, there: "
             "`touch /var/run/argo/ctr/main/after`."
         )
     if wait:
@@ -161,10 +164,11 @@ def cancel(
 ) -> None:
     """End a run on a cluster, wait until it has ended, and end what MLflow has of it.
 
-    Exit codes: 0 it has ended, 1 it has ended but MLflow still has open runs of it, 2 refused.
+    Exit codes: 0 it has ended, 1 it has ended but MLflow may still have open runs of it, 2 refused.
     """
     from pipelines import cancelling
     from pipelines.cluster import FINAL, Cluster, state_of
+    from pipelines.kubectl import NAMESPACE
 
     cluster = Cluster(host, namespace)
     with interruptible(f"the run is being ended; `ganflow cancel {run}` watches it again, and tells MLflow."):
@@ -177,16 +181,18 @@ def cancel(
         elif ending.run.state not in FINAL:
             typer.echo(
                 f"Run {run} is still {ending.run.state}: its pods do not stop, or its workflow is gone; see "
-                f"`kubectl -n kubeflow get workflows,pods -l pipeline/runid={run}`."
+                f"`kubectl -n {namespace or NAMESPACE} get workflows,pods -l pipeline/runid={run}`."
             )
         elif ending.before:
             typer.echo(f"Run {run} has ended before: {state_of(ending.run)}.")
+        elif ending.run.state == "SUCCEEDED":
+            typer.echo(f"Run {run} has ended: it succeeded before it could be cancelled.")
         else:
             typer.echo(f"Run {run} has ended: cancelled.")
         try:
             killed = cancelling.settle(ending)
         except UserError as error:
-            left = f"MLflow has open runs of it until `ganflow cancel {run}` is run again."
+            left = f"MLflow may have open runs of it until `ganflow cancel {run}` is run again."
             raise TaskFailure(f"{error} {left}") from error
     if killed:
         typer.echo(f"MLflow: {killed} of its runs ended as KILLED.")

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from components.core.errors import UserError
 from pipelines.cluster import Cluster, Version
 from pipelines.pipeline import CHECKOUT
+from pipelines.placement import ONE_POD
 
 LAUNCHER = CHECKOUT / "infra/kubernetes/base/kubeflow/launcher.yaml"
 """What says where tasks keep what they pass on: `<root>/<pipeline>/<run>/<task>/…`."""
@@ -34,13 +35,14 @@ def emptied(cluster: Cluster, version: Version, started: str) -> list[str]:
 
     Looked at are the newest finished runs of the pipeline, in this image, that computed something, and whether anything
     at all is left of each: a single lost object is not seen, nor is a pipeline root that `infra` does not give, nor
-    anything from a shell that has no access to S3.
+    anything from a shell that has no access to S3. What runs in one pod neither asks the cache nor fills it.
 
     Args:
         started: the run that is not asked about.
     """
     key = _KEY.search(version.description or "")
-    if not key or not any(name.startswith("AWS_") for name in os.environ):
+    tasks = version.specification["pipeline_spec"]["root"]["dag"]["tasks"]
+    if not key or ONE_POD in tasks or not any(name.startswith("AWS_") for name in os.environ):
         return []
     from components.core.storage.s3 import S3Folder  # imports boto3
 
@@ -60,8 +62,8 @@ def emptied(cluster: Cluster, version: Version, started: str) -> list[str]:
 
 
 def _computed(run: api.V2beta1Run) -> bool:
-    """Whether any task's container ran: of what comes from the cache, it is skipped."""
+    """Whether any task's container ran that the cache keeps: of what comes from there, it is skipped."""
     details = (run.run_details and run.run_details.task_details) or []
-    return any(
+    return all(each.display_name != ONE_POD for each in details) and any(
         re.fullmatch(r"executor(\(\d+\))?", each.display_name or "") and each.state == "SUCCEEDED" for each in details
     )

@@ -30,9 +30,10 @@ def choose(status: Status, words: Sequence[str]) -> list[Seen]:
             return found
         steps = ", ".join(dict.fromkeys(each.task.step for each in status.tasks))
         raise UserError(f"The run has no task '{' '.join(wanted)}'; its steps are {steps}.")
-    running = [each for each in status.tasks if each.task.state == "running"]
-    if found := status.failed() or running:
-        return found
+    own = [each for each in status.tasks if not each.within]
+    for state in ("failed", "running"):
+        if found := [each for each in own if each.task.state == state]:
+            return found
     raise UserError("Nothing of it failed, and nothing runs; say which task's log to show, such as `register`.")
 
 

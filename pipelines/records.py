@@ -35,6 +35,7 @@ class Record:
     Attributes:
         name: Kubeflow's of the task.
         begun: whether the step did begin.
+        step: its name, where it has begun; "" of the pod that runs all steps.
         arguments: what the task was given, as texts.
         status: "RUNNING", "FINISHED", "FAILED" or "KILLED".
         error: the sentence that the step failed with.
@@ -47,6 +48,7 @@ class Record:
 
     name: str
     begun: bool
+    step: str
     arguments: Mapping[str, str]
     status: str
     error: str = ""
@@ -122,7 +124,7 @@ def _below(root: str, runs: "Iterable[Run]") -> "list[Run]":
 
 def _record(run: "Run") -> Record:
     tags = run.data.tags
-    begun = "ganflow.step" in tags
+    begun = "ganflow.started" in tags
     told = {name.removeprefix(_ARGUMENT): value for name, value in tags.items() if name.startswith(_ARGUMENT)}
     given = {name: _text(_parsed(value)) for name, value in run.data.params.items()}
     failed = run.info.status in ("FAILED", "KILLED")
@@ -130,6 +132,7 @@ def _record(run: "Run") -> Record:
     return Record(
         name=run.info.run_name,
         begun=begun,
+        step=tags.get("ganflow.step", ""),
         arguments=told if begun else given,
         status=run.info.status,
         error=shown(tags.get("ganflow.error", "")) if failed else "",  # else an earlier attempt's

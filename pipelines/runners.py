@@ -32,8 +32,8 @@ from pipelines.walking import run_dag
 
 ExecutorSpec = PipelineDeploymentConfig.ExecutorSpec
 
-SHARED_ARGUMENTS = ("params", "code", "source", "digest")
-"""Arguments that all tasks of a step share; the others tell them apart."""
+SHARED_ARGUMENTS = ("params", "code", "source", "digest", "pipeline", "profile", "needs")
+"""Arguments that all tasks of a step share, the last three those of `pipelines.one_pod`; the others tell them apart."""
 
 POLL_SECONDS = 0.1
 """Between two looks at whether the run shall end."""

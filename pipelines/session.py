@@ -107,7 +107,7 @@ def run_job(job: Job, out: Path, runner: Runner, *, as_json: bool = False) -> Wa
     watch = Watch()
     # Signals wait from the run's first moment in MLflow until its last; while the rest is delivered they end this.
     with contextlib.ExitStack() as until_delivered, deferred() as signals:
-        tags = {"ganflow.profile": job.profile}
+        tags = {"ganflow.profile": job.profile, "ganflow.out": str(out)}
         parent = open_pipeline_run(pipeline.name, job.title, params.model_dump(mode="json"), tags, job.run_id)
         if source:
             parent.journal.dataset(job.data, source.digest, source.uri, {})

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import kfp_server_api as api
@@ -11,10 +11,10 @@ from components.core.telemetry import WARNING
 from pipelines.cluster import FINAL, Cluster, state_of
 from pipelines.kubectl import Kubectl
 from pipelines.nodes import Account, Workflow, accounts_of, is_whole
-from pipelines.placement import memory_line
+from pipelines.placement import ONE_POD, memory_line
 from pipelines.plan import Planned, plan
 from pipelines.records import Record, Records, record_of
-from pipelines.runners import Task
+from pipelines.runners import Task, task_for
 
 _STARTING = re.compile("PodInitializing|ContainerCreating")
 _EXIT = re.compile(r"Error \(exit code (\d+)\)")
@@ -30,6 +30,7 @@ class Seen:
         attempt: the number of its last, from 1; 0 where there is none.
         pod: its last attempt's, "" where it cannot be told.
         logs: where its logs are kept, without the attempt's number; "" where it cannot be told.
+        within: whether it shares them with another task, in whose pod it runs.
     """
 
     task: Task
@@ -37,6 +38,7 @@ class Seen:
     attempt: int = 0
     pod: str = ""
     logs: str = ""
+    within: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Observer:
         reported = not self._records.problem
         sources = _Sources(state, reported, reported or workflow is not None or is_whole(details))
         tasks = [self._joined(each, accounts.get(each.node), record_of(each, records), sources) for each in self._plan]
+        if [each.task.step for each in tasks] == [ONE_POD]:
+            tasks += self._within(tasks[0], records, sources)
         return Status(run, state, tasks, self._notes(run, state, tasks, unscheduled))
 
     def _is_unscheduled(self, run: api.V2beta1Run) -> bool:
@@ -132,6 +136,12 @@ class Observer:
         logs = account.logs if account else ""
         told = bool(record and record.error)
         return Seen(task, told, attempt, account.pod if account else "", logs or _logs(record))
+
+    def _within(self, pod: Seen, records: Sequence[Record], sources: "_Sources") -> list[Seen]:
+        """The steps that a pod which runs all of them began, each as its newest attempt left it."""
+        newest = {each.name: each for each in reversed(records) if each.step}
+        steps = [self._joined(_unplanned(each), None, each, sources) for each in newest.values()]
+        return [replace(each, pod=pod.pod, logs=pod.logs, within=True) for each in steps]
 
     def _explained(self, message: str, planned: Planned) -> str:
         """Argo's message about a pod, in words that say what to do where that is known."""
@@ -208,6 +218,12 @@ def _state_at_end(known: str, record: Record | None, sources: _Sources) -> str:
     if known == "running" or (record and record.begun):
         return "ended" if cancelled and not (record and record.error) else "failed"
     return "skipped" if sources.whole or cancelled else "unknown"
+
+
+def _unplanned(record: Record) -> Planned:
+    """A task that only its step told of."""
+    task = task_for(record.step, record.arguments)
+    return Planned(task.step, task.arguments, record.name, node="", memory="")
 
 
 def _logs(record: Record | None) -> str:

@@ -108,7 +108,7 @@ def _failures(seen: "Status") -> list[str]:
 
 def _where_to_look(seen: "Status") -> list[str]:
     """How to see why tasks failed that could not tell it themselves."""
-    silent = [each for each in seen.failed() if not each.told]
+    silent = [each for each in seen.failed() if not (each.told or each.within)]
     return [f"`ganflow logs {seen.run.run_id} {silent[0].task.title}` shows why it failed."] if silent else []
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from recordings import recorded
 
 ROOT = Path(__file__).parents[2]
 KUBECTL = shutil.which("kubectl", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
@@ -121,7 +122,7 @@ def test_every_pod_that_failed_is_begun_again_and_nothing_that_only_holds_pods(t
     """By all nodes that failed on a real cluster: exit codes, a deleted pod, a deadline, DAGs, loops."""
     strategy = json.loads(text)["templateDefaults"]["retryStrategy"]
     assert (strategy["retryPolicy"], strategy["expression"]) == ("Always", "lastRetry.message != ''")
-    nodes = json.loads((ROOT / "tests/services/recorded/failed-nodes.json").read_text())
+    nodes = recorded("failed-nodes")
     assert {node["type"] for node in nodes if node["message"] != ""} == {"Pod"}
     assert {node["type"] for node in nodes if node["message"] == ""} == {"DAG", "TaskGroup"}
 

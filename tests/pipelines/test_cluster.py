@@ -20,7 +20,9 @@ from components.core.telemetry.tracking import Store
 from pipelines import cancelling, data, following, freshness, submitting
 from pipelines.cli import app
 from pipelines.cluster import Cluster
-from pipelines.package import Package
+from pipelines.package import Package, pack
+from pipelines.pipeline import find
+from pipelines.placement import load_placement
 from pipelines.status import Observer
 
 CHECKOUT = Path(__file__).parents[2]
@@ -153,6 +155,11 @@ def test_what_is_uploaded_is_what_compile_writes(server, drawing, tmp_path):
     assert package == (tmp_path / "digits.yaml").read_text()
 
 
+def test_compile_writes_into_a_folder_that_is_not_there(drawing, tmp_path):
+    drawing("compile", "digits", *SMOKE, "--image", IMAGE, "--out", "new/digits.yaml")
+    assert (tmp_path / "new/digits.yaml").exists()
+
+
 def test_an_equal_version_is_used_again_and_another_parameter_makes_another(server, drawing):
     drawing("submit", "digits", *SMOKE)
     assert "is there already" in drawing("submit", "digits", *SMOKE)
@@ -254,6 +261,37 @@ def test_a_submission_says_that_the_cache_names_results_that_are_gone(
     assert done.exit_code == 0, done.exception
     told = f"ganflow: what {run_id} computed is gone from S3, but Kubeflow's cache may still hand it out;"
     assert (told in done.stderr) == emptied
+
+
+def test_what_runs_in_one_pod_has_no_part_in_the_cache(server, ganflow, version, s3, monkeypatch):
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    text = pack(find("digits"), None, "smoke", [], load_placement("one-pod"), IMAGE).text
+    description = f"parameters smoke; placement one-pod; image {IMAGE}"
+    each_its_own = Package("digits", "v2", server.packages["v1"], description.replace("one-pod", "cpu"), {}, {})
+    for package in (each_its_own, Package("digits", "one", text, description, {}, {})):
+        Cluster(server.address).upload(package)
+    monkeypatch.setattr(freshness, "LAUNCHER", Path("launcher.yaml"))
+    Path("launcher.yaml").write_text(f"data: {{defaultPipelineRoot: 's3://{BUCKET}/pipelines-gone'}}")
+    ganflow("submit", "digits", "--version", "one")
+    (run_id,) = server.runs
+    ganflow("status", run_id)
+    details = server.runs[run_id].run_details.task_details
+    next(each for each in details if each.display_name == "train-dcgan").display_name = "one-pod"
+    server.fates[run_id] = ["SUCCEEDED"]
+    assert "gone from S3" not in ganflow("submit", "digits", "--version", "v2").stderr
+    server.runs.pop(run_id)
+    (run_id,) = server.runs
+    ganflow("status", run_id)
+    assert "gone from S3" not in ganflow("submit", "digits", "--version", "one").stderr
+    assert "gone from S3" in ganflow("submit", "digits", "--version", "v2").stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--namespace", "team")])
+def test_the_commands_that_are_told_are_for_the_runs_namespace(server, ganflow, put, words, monkeypatch):
+    monkeypatch.setattr(cancelling, "PATIENCE_SECONDS", 0.05)
+    told = ganflow("cancel", put("run-terminated", "CANCELING"), *words).stdout
+    assert f"`kubectl -n {'team' if words else 'kubeflow'} get workflows,pods" in told
 
 
 def test_the_tasks_of_a_paused_step_keep_their_pods_and_are_not_cached(server, drawing):
@@ -402,6 +440,14 @@ def test_a_schedule_of_the_same_name_is_replaced_and_can_be_ended(server, ganflo
     assert str(refused) == f"There is no schedule 'digits' at {server.address}."
 
 
+def test_a_schedule_that_was_deleted_from_kubernetes_by_hand_can_be_ended(server, ganflow, version):
+    ganflow("schedule", "digits", "--version", "v1", "--cron", "0 3 * * *")
+    server.vanished |= server.recurring_runs.keys()
+    done = ganflow("schedule", "digits", "--stop")
+    assert (done.exit_code, done.stdout) == (0, "Schedule digits ended.\n"), done.exception
+    assert server.recurring_runs == {}
+
+
 def test_a_cancelled_run_ends_with_all_its_runs_in_mlflow(server, ganflow, put, in_mlflow):
     run_id = put("run-terminated", "RUNNING")
     done = ganflow("cancel", run_id)
@@ -423,6 +469,12 @@ def test_a_run_that_is_being_cancelled_is_waited_for(server, ganflow, put):
     run_id = put("run-terminated", "CANCELING")
     server.fates[run_id] = ["CANCELING", "CANCELING", "FAILED"]
     assert ganflow("cancel", run_id).stdout.startswith(f"Run {run_id} has ended: cancelled.")
+
+
+def test_a_run_that_was_done_before_it_could_be_ended_is_not_called_cancelled(server, ganflow, put):
+    run_id = put("run-terminated", "RUNNING")
+    server.end = ["CANCELING", "SUCCEEDED"]
+    assert ganflow("cancel", run_id).stdout.startswith(f"Run {run_id} has ended: it succeeded before")
 
 
 def test_a_run_whose_workflow_is_gone_is_ended_in_mlflow_and_told_to_stay_in_kubeflow(server, ganflow, put, in_mlflow):
@@ -452,7 +504,7 @@ def test_where_mlflow_is_away_a_cancelled_run_says_so_with_exit_code_1(ganflow, 
     assert done.exception.exit_code == 1
     assert re.fullmatch(
         r"MLflow at http://127\.0\.0\.1:9 cannot be used; start it or set MLFLOW_TRACKING_URI \(.*\)\. "
-        f"MLflow has open runs of it until `ganflow cancel {run_id}` is run again.",
+        f"MLflow may have open runs of it until `ganflow cancel {run_id}` is run again.",
         str(done.exception),
     )
 

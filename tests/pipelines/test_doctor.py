@@ -10,18 +10,17 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
+from recordings import recorded
 from typer.testing import CliRunner
 
 from pipelines import doctor
 from pipelines.cli import app
 from pipelines.probe import MARK
 
-RECORDED = Path(__file__).parents[1] / "services" / "recorded"
 IMAGE = f"registry.example/ganflow@sha256:{'5' * 64}"
 SEEN = {
     "attempt": 0,
@@ -32,10 +31,6 @@ SEEN = {
     "pod": {"grace_seconds": 120, "hook": True},
 }
 LOG = 'time=2026-11-21T14:03:24.665Z level=INFO msg="capturing logs" argo=true\n'
-
-
-def recorded(name):
-    return json.loads((RECORDED / f"{name}.json").read_text())
 
 
 class Kubeflow:
@@ -97,7 +92,7 @@ class Kubeflow:
 @pytest.fixture
 def patched():
     """Of the recorded run whose task was tried again; its second attempt succeeds."""
-    run = recorded("run-retried")
+    run = recorded("run-failed-retried-with-spec-patch")
     run["state"] = "SUCCEEDED"
     details = run["run_details"]["task_details"]
     (executor,) = (each for each in details if each["display_name"] == "executor")
@@ -112,7 +107,7 @@ def patched():
 @pytest.fixture
 def stock():
     """Of the recorded run under Kubeflow's own manifests, whose task was not tried again."""
-    with Kubeflow(recorded("run-not-retried")) as kubeflow:
+    with Kubeflow(recorded("run-failed")) as kubeflow:
         seen = SEEN | {"pod": {"grace_seconds": 30, "hook": False}}
         pod = "colour-7s2hm-retry-system-container-impl-1178904815"
         kubeflow.logs[pod] = f"{LOG}{MARK}{json.dumps(seen)}\nI1121 main.go] failed to execute component\n"

@@ -17,11 +17,19 @@ from typer.testing import CliRunner
 from components.core.errors import UserError
 from components.core.telemetry import Journal
 from components.core.telemetry.courier import Courier
-from components.core.telemetry.tracking import Store
+from components.core.telemetry.tracking import Store, open_pipeline_run
 from pipelines import following
 from pipelines.cli import app
+from pipelines.cluster import Cluster
+from pipelines.logs import choose
+from pipelines.package import pack
+from pipelines.pipeline import find
+from pipelines.placement import load_placement
+from pipelines.status import Observer
 
 AWAY = "http://127.0.0.1:9"
+
+IMAGE = f"registry.example/ganflow@sha256:{'5' * 64}"
 
 CARDIAC = [
     "simulate",
@@ -330,6 +338,55 @@ def test_a_step_that_has_not_begun_is_waited_for_whatever_its_pod_is_called(serv
         found = states(ganflow("status", run_id).output)
     assert found["train-egan fold=0 label=patient"] == "running – attempt 2"
     assert found["train-egan fold=1 label=patient"] == "waiting"
+
+
+@pytest.fixture
+def one_pod(server, mlflow):
+    """A run under `--placement one-pod`, and MLflow's run of its task."""
+    package = pack(find("digits"), None, "smoke", [], load_placement("one-pod"), IMAGE)
+    cluster = Cluster(server.address)
+    run_id = cluster.submit(cluster.upload(package), {}, "pipeline-runner").run_id
+    run = server.runs[run_id]
+    run.run_details, server.fates[run_id] = None, ["RUNNING"]
+    entries = run.plugins_output["mlflow"].entries
+    entries["root_run_id"].value, entries["experiment_id"].value = mlflow.root, mlflow.experiment
+    return run_id, mlflow.start("one-pod")
+
+
+def test_a_run_in_one_pod_shows_the_steps_within_it(server, mlflow, one_pod, ganflow, tmp_path, monkeypatch):
+    run_id, task = one_pod
+    assert states(ganflow("status", run_id).output) == {"one-pod": "waiting"}
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", mlflow.experiment)
+    with Courier(tmp_path / "journals"):
+        out = {"ganflow.out": "/s3/ganflow/pipelines/digits/1/one-pod/2/report"}
+        parent = open_pipeline_run("digits", "digits smoke", {}, out, task)
+        monkeypatch.setenv("GANFLOW_PARENT_RUN", task)
+        for retry in ("0", "1"):
+            monkeypatch.setenv("KFP_RETRY_INDEX", retry)
+            with Journal.open("acquire", {}, {}, "f" * 64, {}):
+                pass
+        with pytest.raises(UserError), Journal.open("train-gan", {}, {"label": "6"}, "f" * 64, {}):
+            raise UserError("The loss is not finite.")
+        wait_until(lambda: states(ganflow("status", run_id).output).get("one-pod") == "running")
+        parent.finish("FAILED", {}, {}, [])
+    server.fates[run_id] = ["FAILED"]
+    done = ganflow("status", run_id)
+    found = states(done.output)
+    assert list(found) == ["one-pod", "acquire", "train-gan label=6"]
+    assert found["one-pod"].startswith("failed")
+    assert found["acquire"].startswith("done")
+    assert found["train-gan label=6"].endswith("The loss is not finite.")
+    assert f"`ganflow logs {run_id} one-pod`" in done.output
+    (pod,) = choose(Observer(Cluster(server.address), run_id).look(), [])
+    assert pod.logs == "s3://ganflow/pipelines/digits/1/one-pod/2/executor-logs"
+
+
+def test_a_run_in_one_pod_that_succeeded_was_computed(server, mlflow, one_pod, ganflow, tmp_path, monkeypatch):
+    run_id, task = one_pod
+    with Courier(tmp_path / "journals"):
+        open_pipeline_run("digits", "digits smoke", {}, {}, task).finish("FINISHED", {}, {}, [])
+    server.fates[run_id] = ["SUCCEEDED"]
+    assert states(ganflow("status", run_id).output)["one-pod"].startswith("done")
 
 
 def test_an_mlflow_that_knows_another_cluster_is_told_by_name(server, mlflow, ganflow):

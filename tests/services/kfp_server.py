@@ -101,7 +101,7 @@ class KfpServer:
         recordings: of replayed runs, what they are seen as, one after the other.
         fates: the states that single runs are seen in, one after the other.
         end: the states that a run is seen in after it was terminated.
-        vanished: runs whose workflow is gone: they stay in their state for ever.
+        vanished: runs whose workflow is gone: they stay in their state for ever; schedules whose ScheduledWorkflow is.
         plugin: whether the API server has MLflow's plugin.
         plugin_failures: why it cannot make its run, of the runs that are created next.
         broken: how many answers from now on are failures of the server.
@@ -153,7 +153,7 @@ class KfpServer:
         raise Refused(404, "Not Found")
 
     def healthz(self, **_: Any) -> Any:
-        return {"multi_user": True} if self.multi_user else {}
+        return recorded("healthz") | {"multi_user": self.multi_user}
 
     def list_pipelines(self, query: dict[str, str], **_: Any) -> Any:
         return api.V2beta1ListPipelinesResponse(pipelines=_filtered(self.pipelines.values(), query))
@@ -280,6 +280,12 @@ class KfpServer:
 
     def disable_recurring_run(self, recurring_run_id: str, **_: Any) -> Any:
         schedule = _known(self.recurring_runs, recurring_run_id, "RecurringRun")
+        if recurring_run_id in self.vanished:
+            raise Refused(
+                500,
+                f"InternalServerError: Failed to change recurring run's {recurring_run_id} mode to enable:false: "
+                'scheduledworkflows.kubeflow.org "digitsx7k2p" not found',
+            )
         schedule.mode, schedule.status = "DISABLE", "DISABLED"
         return {}
 

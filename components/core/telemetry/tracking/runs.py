@@ -87,7 +87,7 @@ def open_pipeline_run(
         "experiment_id": os.environ.get("MLFLOW_EXPERIMENT_ID"),
         "experiment": experiment,
         "params": flatten(params),
-        "tags": {**environment_tags(), **tags},
+        "tags": {"ganflow.started": str(time.time_ns() // 1_000_000), **environment_tags(), **tags},
     }
     journal, store, asked = Journal(journals_dir(), start), Store(uri), False
     if run_id:
